@@ -1,0 +1,102 @@
+"""One contestant in its own process: JSON lines in, JSON lines out.
+
+    python worker.py MODULE [ARGUMENT ...]
+
+MODULE (`peers.spyx_step`, `neuroport_step`, ...) has one public function,
+`prepare(workload, *arguments) -> (versions, run)`, where `run(k)` takes k training steps, waits for their
+results and returns their k losses. The driver sends, and gets back:
+
+    {"prepare": {workload}, "warmup": n}  ->  {"ready": {versions, threads, compile_seconds, losses}}
+    {"run": k}                            ->  {"cpu_seconds", "wall_seconds", "idle_cpu_seconds", "loss"}
+
+CPU time is that of the whole process, all threads. `idle_cpu_seconds` was used between the answer to the last
+message and this one: a worker that is waiting must use next to none, or it slows down the one that is measured.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from workload import Workload
+
+Run = Callable[[int], list[float]]
+
+
+def prepare(module: str, arguments: list[str], request: dict[str, Any]) -> tuple[dict[str, Any], Run]:
+    """Builds the contestant and takes the warm-up runs; returns the message `ready` and the run to be timed.
+
+    compile_seconds: wall time of building plus the first run, imports left out.
+    """
+    workload = Workload.from_dict(request["prepare"])
+    contestant = importlib.import_module(module)
+    started = time.perf_counter()
+    versions, run = contestant.prepare(workload, *arguments)
+    losses = run(workload.steps_per_run)
+    compile_seconds = time.perf_counter() - started
+    for _ in range(request["warmup"] - 1):
+        losses += run(workload.steps_per_run)
+    ready = {
+        "versions": {"python": platform.python_version(), **versions},
+        "threads": _threads(),
+        "compile_seconds": compile_seconds,
+        "losses": losses,
+    }
+    return ready, run
+
+
+def timed(run: Run, steps: int) -> dict[str, float]:
+    """Seconds of CPU (all threads) and of wall clock for `steps` training steps, and the last one's loss."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    losses = run(steps)
+    return {
+        "cpu_seconds": time.process_time() - cpu,
+        "wall_seconds": time.perf_counter() - wall,
+        "loss": losses[-1],
+    }
+
+
+def serve(requests: TextIO, answers: TextIO, module: str, arguments: list[str]) -> None:
+    """Answers every line of `requests` until it ends; between two lines the process is blocked in a read."""
+    run: Run | None = None
+    idle_since = time.process_time()
+    for line in requests:
+        idle = time.process_time() - idle_since
+        request = json.loads(line)
+        if "prepare" in request:
+            ready, run = prepare(module, arguments, request)
+            answer: dict[str, Any] = {"ready": ready}
+        elif run is None:
+            raise SystemExit("worker: a run was asked for before it was prepared")
+        else:
+            answer = timed(run, request["run"]) | {"idle_cpu_seconds": idle}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+        idle_since = time.process_time()
+
+
+def private_stdout() -> TextIO:
+    """The real standard output; whatever else prints, in Python or in C, goes to standard error from here on."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _threads() -> int | None:
+    """Threads of this process, waiting ones included; None where there is no /proc."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return None
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    serve(sys.stdin, private_stdout(), sys.argv[1], sys.argv[2:])

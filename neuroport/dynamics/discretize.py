@@ -1,0 +1,60 @@
+"""The only place where dt and tau meet.
+
+Each neuron asks here for the coefficients of its first-order low-passes; the functions are written
+in ``ops``, so that gradients reach tau on every engine.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from neuroport.dynamics import ops
+from neuroport.dynamics.ops import Array
+
+
+class LowPass(NamedTuple):
+    """One step of ``tau y' = -y + x``: y <- decay * y + gain * x; ``rise`` is 1 - decay."""
+
+    decay: Array
+    rise: Array
+    gain: Array
+
+
+def exponential(tau: Array, dt: float) -> tuple[Array, Array]:
+    """Decay over one step of a first-order low-pass, exp(-dt / tau), and one minus it.
+
+    tau: time constant in seconds, > 0, any shape. Returns the same shape, in (0, 1).
+    Exact for input held constant over the step (zero-order hold).
+    """
+    return ops.exp(-dt / tau), -ops.expm1(-dt / tau)
+
+
+def euler(tau: Array, dt: float) -> tuple[Array, Array]:
+    """Forward Euler: 1 - dt / tau, and dt / tau. tau: seconds, >= dt, any shape."""
+    return 1.0 - dt / tau, dt / tau
+
+
+METHODS = {"exponential": exponential, "euler": euler}
+
+
+class Step(NamedTuple):
+    """One time step: its length in seconds and the method that turns rates into decays."""
+
+    dt: float
+    method: str
+
+    def low_pass(self, tau: Array | None, decay: Array | None = None) -> LowPass:
+        """Coefficients of a low-pass given by ``tau`` (s), or by its ``decay`` per step itself.
+
+        From tau the gain is 1 - decay, so that a constant input is reached in the limit; a decay
+        given directly has the input gain one, as in snnTorch's and Spyx's leaky neurons.
+        """
+        if decay is not None:
+            return LowPass(decay, 1.0 - decay, 1.0)
+        decay, rise = METHODS[self.method](tau, self.dt)
+        return LowPass(decay, rise, rise)
+
+    @property
+    def shortest_tau(self) -> float:
+        """Lower bound of a valid time constant, in seconds: dt for Euler, else 0."""
+        return self.dt if self.method == "euler" else 0.0

@@ -1,0 +1,125 @@
+"""Model -> Program: shapes resolved, parameters named, time cut into segments. What engines compile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from neuroport.dynamics.discretize import Step
+from neuroport.dynamics.ops import Array
+from neuroport.errors import InvalidModel, Problem
+from neuroport.model.check import infer_shapes
+from neuroport.model.graph import Edge, Model
+from neuroport.model.neurons import Neuron
+from neuroport.model.nodes import Input, Node, Output, ParameterSpec
+from neuroport.model.values import Shape
+from neuroport.program.bound import BoundNeuron
+from neuroport.program.schedule import Loop, Population, Segment, schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A model lowered. Names of nodes and parameters are the model's own.
+
+    entering, leaving: shapes at each node. incoming: edges into each node, in the model's order,
+    which is the order of their sum. parameters: every array, "node.field". neurons: the populations.
+    muted: layers whose bias acts on a membrane instead.
+    """
+
+    model: Model
+    segments: tuple[Segment, ...]
+    entering: Mapping[str, Shape]
+    leaving: Mapping[str, Shape]
+    incoming: Mapping[str, tuple[Edge, ...]]
+    parameters: Mapping[str, ParameterSpec]
+    neurons: Mapping[str, BoundNeuron]
+    muted: frozenset[str]
+
+    @property
+    def inputs(self) -> dict[str, Shape]:
+        return {name: node.shape for name, node in self.model.nodes.items() if isinstance(node, Input)}
+
+    @property
+    def outputs(self) -> dict[str, Shape]:
+        return {name: self.leaving[name] for name, node in self.model.nodes.items() if isinstance(node, Output)}
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Names of the parameters that training changes."""
+        return tuple(name for name, spec in self.parameters.items() if spec.trainable)
+
+    @property
+    def state(self) -> dict[str, tuple[Shape, bool]]:
+        """Every state by name: "node.field" of the node's shape, and "source->target" (delay, *shape).
+
+        The second of each pair tells a delay line (time first, then the batch) from a neuron's state.
+        """
+        found = {f"{name}.{field}": (bound.shape, False)
+                 for name, bound in self.neurons.items() for field in bound.state}
+        for edge in self.model.edges:
+            if edge.delay:
+                found[edge.key] = ((edge.delay, *self.leaving[edge.source]), True)
+        return found
+
+    def node(self, name: str) -> Node:
+        return self.model.nodes[name]
+
+    def external(self, segment: Segment, name: str) -> tuple[Edge, ...]:
+        """Edges into a node from outside its segment."""
+        internal = segment.internal if isinstance(segment, (Population, Loop)) else ()
+        return tuple(edge for edge in self.incoming[name] if edge not in internal)
+
+    def local(self, name: str, parameters: Mapping[str, Array]) -> dict[str, Array]:
+        """The arrays that a stateless node applies, by field; a muted bias is left out."""
+        found = {}
+        for full in self.parameters:
+            owner, field = full.rsplit(".", 1)
+            if owner == name and not (field == "bias" and name in self.muted):
+                found[field] = parameters[full]
+        return found
+
+
+@lru_cache(maxsize=64)
+def lower(model: Model) -> Program:
+    """Resolve a model into a Program. Raises InvalidModel."""
+    shapes, _ = infer_shapes(model.nodes, model.edges)
+    incoming: dict[str, tuple[Edge, ...]] = {
+        name: tuple(edge for edge in model.edges if edge.target == name) for name in model.nodes
+    }
+    parameters = {
+        f"{name}.{field}": spec
+        for name, node in model.nodes.items()
+        for field, spec in node.arrays(shapes.entering[name]).items()
+    }
+    neurons, muted, problems = {}, set(), []
+    for name, node in model.nodes.items():
+        if not isinstance(node, Neuron):
+            continue
+        numerics = node.numerics.over(model.numerics) if node.numerics else model.numerics
+        biases: list[str] = []
+        if numerics.bias_on == "membrane":
+            for edge in incoming[name]:
+                if f"{edge.source}.bias" in parameters:
+                    biases.append(f"{edge.source}.bias")
+                    muted.add(edge.source)
+                    problems += _shared_bias(model, edge)
+        arrays = {full: full.rsplit(".", 1)[1] for full in parameters if full.rsplit(".", 1)[0] == name}
+        neurons[name] = BoundNeuron(
+            name=name, neuron=node, numerics=numerics, step=Step(model.dt, numerics.discretization),
+            shape=shapes.leaving[name], arrays=arrays, biases=tuple(biases),
+            trainable=frozenset(full for full in (*arrays, *biases) if parameters[full].trainable),
+        )
+    if problems:
+        raise InvalidModel(problems)
+    return Program(
+        model=model, segments=schedule(model), entering=shapes.entering, leaving=shapes.leaving,
+        incoming=incoming, parameters=parameters, neurons=neurons, muted=frozenset(muted),
+    )
+
+
+def _shared_bias(model: Model, edge: Edge) -> list[Problem]:
+    if sum(other.source == edge.source for other in model.edges) == 1:
+        return []
+    wrong = f"its bias acts on the membrane of {edge.target!r} (bias_on), but it feeds other nodes too"
+    return [Problem(f"nodes.{edge.source}.bias", wrong, "set bias=False, or give each target a layer of its own")]

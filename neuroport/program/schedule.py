@@ -1,0 +1,96 @@
+"""A graph as a sequence of segments: what runs over all T at once, and what steps through time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from neuroport.model.graph import Edge, Model
+from neuroport.model.neurons import Neuron
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """A stateless node outside every cycle: all T x B at once."""
+
+    node: str
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """Nodes that step through time together, in the order in which one step runs them.
+
+    internal: the edges among them. A ``Population`` is one neuron node outside every cycle; a
+    ``Loop`` is a cyclic component.
+    """
+
+    nodes: tuple[str, ...]
+    internal: tuple[Edge, ...] = ()
+
+
+class Population(Stepped):
+    """One neuron population whose whole time loop can run in one kernel."""
+
+
+class Loop(Stepped):
+    """A cyclic component, run step by step."""
+
+
+Segment = Parallel | Population | Loop
+
+
+def schedule(model: Model) -> tuple[Segment, ...]:
+    """The model's strongly connected components in topological order, each as its segment."""
+    segments: list[Segment] = []
+    for component in components(model.nodes, model.edges):
+        internal = tuple(edge for edge in model.edges if edge.source in component and edge.target in component)
+        (first, *others) = component
+        if others or internal:
+            order = step_order([name for name in model.nodes if name in component], internal)
+            segments.append(Loop(order, internal))
+        elif isinstance(model.nodes[first], Neuron):
+            segments.append(Population((first,)))
+        else:
+            segments.append(Parallel(first))
+    return tuple(segments)
+
+
+def step_order(nodes: Sequence[str], edges: Iterable[Edge]) -> tuple[str, ...]:
+    """Nodes of a component so that undelayed edges run forward."""
+    undelayed = [edge for edge in edges if edge.delay == 0]
+    return tuple(name for component in components(nodes, undelayed) for name in component)
+
+
+def components(nodes: Iterable[str], edges: Sequence[Edge]) -> list[tuple[str, ...]]:
+    """Strongly connected components, sources first (Tarjan 1972, without recursion)."""
+    follows: dict[str, list[str]] = {name: [] for name in nodes}
+    for edge in edges:
+        follows[edge.source].append(edge.target)
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    waiting: list[str] = []
+    found: list[tuple[str, ...]] = []
+    for root in follows:
+        if root in index:
+            continue
+        index[root] = low[root] = len(index)
+        waiting.append(root)
+        path = [(root, iter(follows[root]))]
+        while path:
+            name, rest = path[-1]
+            following = next(rest, None)
+            if following is None:
+                path.pop()
+                if path:
+                    low[path[-1][0]] = min(low[path[-1][0]], low[name])
+                if low[name] == index[name]:
+                    cut = waiting.index(name)
+                    found.append(tuple(waiting[cut:]))
+                    del waiting[cut:]
+            elif following not in index:
+                index[following] = low[following] = len(index)
+                waiting.append(following)
+                path.append((following, iter(follows[following])))
+            elif following in waiting:
+                low[name] = min(low[name], index[following])
+    return found[::-1]
