@@ -23,6 +23,11 @@ from neuroport.model.neurons import Neuron
 from neuroport.model.nodes import Output
 
 
+def _length(x: Array) -> Array:
+    """How many entries the first axis of ``x`` has, as an array of its kind that has no derivative."""
+    return ops.sum(ops.detach(x * 0.0 + 1.0), 0)
+
+
 class Loss(Kind):
     """What training makes small: the mean of ``per_sample`` over the samples of a batch.
 
@@ -55,7 +60,7 @@ class CrossEntropy(Loss):
         if self.over == "last":
             return ops.take(outputs, 0, -1)
         summed = ops.sum(outputs, 0)
-        return summed if self.over == "sum" else summed / ops.sum(ops.take(outputs * 0.0 + 1.0, 1, 0), 0)
+        return summed if self.over == "sum" else summed / _length(outputs)
 
     def per_sample(self, outputs: Array, targets: Array) -> Array:
         scores = self.scores(outputs)  # (B, C)
@@ -92,12 +97,10 @@ class RateBounds(Regularizer):
         return self
 
     def penalty(self, spikes: Array, weights: Array) -> Array:
-        counts = ops.sum(spikes, 0)  # (B, N)
-        steps = ops.sum(ops.take(spikes * 0.0 + 1.0, 1, 0), 0)  # (N,), all T
-        rate = ops.sum(counts * ops.expand(weights, 1, counts), 0) / steps  # (N,)
+        rates = ops.sum(spikes, 0) / _length(spikes)  # (B, N)
+        rate = ops.sum(rates * ops.expand(weights, 1, rates), 0)  # (N,)
         below, above = ops.relu(self.lower - rate), ops.relu(rate - self.upper)
-        neurons = ops.sum(rate * 0.0 + 1.0, 0)
-        return self.strength * ops.sum(below * below + above * above, 0) / neurons
+        return self.strength * ops.sum(below * below + above * above, 0) / _length(rate)
 
 
 class Optimizer(Kind):
