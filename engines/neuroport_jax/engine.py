@@ -1,0 +1,194 @@
+"""The jax engine: programs as jit-compiled XLA computations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+import optax
+
+from neuroport.data.packing import Packed
+from neuroport.engine.base import Engine, Gradients, Metrics, Noise, Options, Record, RunResult, Trainable
+from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
+from neuroport.program.bounds import to_free
+from neuroport.program.lower import Program
+from neuroport_jax.layers import LAYERS
+from neuroport_jax.run import forward
+from neuroport_jax.training import (
+    OPTIMIZERS,
+    Staged,
+    State,
+    evaluate_batches,
+    loss_and_scores,
+    optimizer_of,
+    train_batches,
+    valid_parameters,
+)
+
+NAMES = {"gpu": "cuda"}
+
+
+class JaxEngine(Engine):
+    """XLA on CPU, GPU and TPU; float32."""
+
+    name = "jax"
+
+    def devices(self) -> list[str]:
+        return list(_devices())
+
+    def capabilities(self, device: str | None = None) -> Capabilities:
+        optimizers = {f"optimizer.{kind.__name__}": FULL for kind in OPTIMIZERS}
+        return Capabilities({**stepping_engine(LAYERS), **optimizers}, precisions=("float32",))
+
+    def compile(self, program: Program, options: Options) -> JaxExecutable:
+        return JaxExecutable(program, options, _devices()[options.device or self.devices()[0]])
+
+    def versions(self) -> dict[str, str]:
+        return {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "optax": optax.__version__}
+
+
+def _devices() -> dict[str, Any]:
+    """Devices by name, the platform's default first: "cpu", "cuda:0", "tpu:1"."""
+    found: dict[str, Any] = {}
+    for device in [*jax.devices(), *jax.devices("cpu")]:
+        platform = NAMES.get(device.platform, device.platform)
+        found["cpu" if platform == "cpu" else f"{platform}:{device.id}"] = device
+    return found
+
+
+class JaxExecutable(Trainable):
+    """A program whose functions compile on their first use, once a shape."""
+
+    def __init__(self, program: Program, options: Options, device: Any):
+        self.program, self.options, self.device = program, options, device
+
+    def _put(self, value: Any, dtype: Any = jnp.float32) -> jax.Array:
+        return jax.device_put(jnp.asarray(value, dtype), self.device)
+
+    def load(self, parameters: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        return {name: self._put(value) for name, value in parameters.items()}
+
+    def export(self, handle: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
+        return {name: np.array(value) for name, value in handle.items()}
+
+    def init_state(self, batch: int) -> dict[str, jax.Array]:
+        return {name: self._put(np.zeros((shape[0], batch, *shape[1:]) if line else (batch, *shape)))
+                for name, (shape, line) in self.program.state.items()}
+
+    @cached_property
+    def _run(self) -> Any:
+        @partial(jax.jit, static_argnums=3)
+        def run(handle: Any, state: Any, inputs: Any, record: tuple[Record, ...]) -> Any:
+            activity = forward(self.program, handle, state, inputs, record)
+            return {name: activity.values[name] for name in self.program.outputs}, activity.records, activity.state
+
+        return run
+
+    def run(
+        self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], record: Sequence[Record] = ()
+    ) -> RunResult:
+        given = {name: self._put(value) for name, value in inputs.items()}
+        held = {name: self._put(value) for name, value in state.items()}
+        outputs, traces, after = self._run(handle, held, given, tuple(record))
+        records: dict[str, dict[str, Any]] = {}
+        for (node, what), trace in traces.items():
+            records.setdefault(node, {})[what] = trace
+        return RunResult(outputs, records, after, {"precision": "float32", "device": str(self.device)})
+
+    def wait(self) -> None:
+        jax.block_until_ready(self._put(0.0))
+
+    @cached_property
+    def _gradients(self) -> Any:
+        @partial(jax.jit, static_argnums=5)
+        def gradients(handle: Any, state: Any, inputs: Any, targets: Any, weights: Any, seed: Any, noise: Any) -> Any:
+            trained = {name: handle[name] for name in self.program.trainable}
+            keys = None if noise is None else (seed, *noise)
+
+            def loss(trained: Any) -> Any:
+                return loss_and_scores(
+                    self.program, self.training, {**handle, **trained}, state, inputs, targets, weights, keys
+                )[0]
+
+            return jax.value_and_grad(loss)(trained)
+
+        return gradients
+
+    def gradients(
+        self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
+        weights: np.ndarray | None = None, noise: Noise | None = None,
+    ) -> Gradients:
+        given = {name: self._put(value) for name, value in inputs.items()}
+        batch = next(iter(given.values())).shape[1]
+        held = {name: self._put(value) for name, value in state.items()}
+        shares = self._put(np.full(batch, 1.0 / batch) if weights is None else weights)
+        keys = None if noise is None else (
+            self._put([noise.epoch], jnp.uint32), self._put(noise.samples, jnp.uint32))
+        loss, found = self._gradients(
+            handle, held, given, self._put(targets, None), shares, noise.seed if noise else None, keys
+        )
+        return Gradients(float(loss), {name: np.asarray(value) for name, value in found.items()})
+
+    # --- training: one program a run of batches ----------------------------------------------------
+
+    @cached_property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return optimizer_of(self.training, self.options.factors)
+
+    def init_training(self, handle: Mapping[str, jax.Array]) -> State:
+        free = {name: self._put(value) for name, value in to_free(self.program, self.export(handle)).items()}
+        frozen = {name: jnp.copy(value) for name, value in handle.items() if name not in free}
+        return jax.device_put(State(free, frozen, self._optimizer.init(free)), self.device)
+
+    def current(self, training: State) -> dict[str, jax.Array]:
+        valid = valid_parameters(self.program, training.free, training.frozen)
+        return {name: jnp.copy(valid[name]) for name in self.program.parameters}
+
+    def stage(self, packed: Packed) -> tuple[Staged, int, bool]:
+        staged = Staged(self._put(packed.values, jnp.uint8), self._put(packed.labels, jnp.int32))
+        return staged, packed.steps, packed.binary
+
+    @cached_property
+    def _train(self) -> Any:
+        # the old state's buffers become the new one's: nothing is copied between segments
+        @partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=2)
+        def train(steps: int, binary: bool, state: State, staged: Staged, order: Any, mask: Any, seed: int, epoch: Any
+                  ) -> Any:
+            return train_batches(
+                self.program, self.training, self._optimizer, steps, binary, state, staged, order, mask, seed, epoch
+            )
+
+        return train
+
+    def train_segment(
+        self, training: State, staged: Any, order: np.ndarray, mask: np.ndarray, noise: tuple[int, int]
+    ) -> tuple[State, Metrics]:
+        data, steps, binary = staged
+        seed, epoch = noise
+        training, (losses, right) = self._train(
+            steps, binary, training, data, self._put(order, jnp.int32), self._put(mask), seed,
+            self._put([epoch], jnp.uint32),
+        )
+        return training, Metrics(np.asarray(losses), np.asarray(right), np.asarray(mask).sum(1), {})
+
+    @cached_property
+    def _evaluate(self) -> Any:
+        @partial(jax.jit, static_argnums=(0, 1))
+        def evaluate(steps: int, binary: bool, handle: Any, staged: Staged, order: Any, mask: Any) -> Any:
+            return evaluate_batches(self.program, self.training, steps, binary, handle, staged, order, mask)
+
+        return evaluate
+
+    def evaluate(self, handle: Any, staged: Any, order: np.ndarray, mask: np.ndarray) -> Metrics:
+        data, steps, binary = staged
+        losses, right, rates = self._evaluate(
+            steps, binary, handle, data, self._put(order, jnp.int32), self._put(mask)
+        )
+        total = max(float(np.asarray(mask).sum()), 1.0)
+        return Metrics(np.asarray(losses), np.asarray(right), np.asarray(mask).sum(1),
+                       {name: np.asarray(value) / total for name, value in rates.items()})

@@ -1,0 +1,59 @@
+"""Stateless nodes on jax arrays: the lowering table from which the engine's claims derive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from neuroport.model.layers import Conv2d, Pool2d
+
+Array = jax.Array
+# float32 products are true float32, also where the hardware offers less for more speed
+EXACT = lax.Precision.HIGHEST
+
+
+def _linear(node: Any, p: Mapping[str, Array], x: Array) -> Array:
+    y = jnp.matmul(x, p["weight"].T, precision=EXACT)
+    return y + p["bias"] if "bias" in p else y
+
+
+def _conv(node: Conv2d, p: Mapping[str, Array], x: Array) -> Array:
+    y = lax.conv_general_dilated(
+        x, p["weight"], window_strides=node.stride, padding=node.pads(), rhs_dilation=node.dilation,
+        feature_group_count=node.groups, dimension_numbers=("NCHW", "OIHW", "NCHW"), precision=EXACT,
+    )
+    return y + p["bias"][:, None, None] if "bias" in p else y
+
+
+def _sum_pool(node: Pool2d, p: Mapping[str, Array], x: Array) -> Array:
+    rows, columns = node.padding
+    return lax.reduce_window(
+        x, jnp.zeros((), x.dtype), lax.add, (1, 1, *node.kernel_size), (1, 1, *node.strides),
+        ((0, 0), (0, 0), (rows, rows), (columns, columns)),
+    )
+
+
+def _avg_pool(node: Pool2d, p: Mapping[str, Array], x: Array) -> Array:
+    return _sum_pool(node, p, x) * (1.0 / (node.kernel_size[0] * node.kernel_size[1]))
+
+
+def _identity(node: Any, p: Mapping[str, Array], x: Array) -> Array:
+    return x
+
+
+# (node, its arrays, x (M, *shape)) -> y. Dropout's mask, where there is one, is among its arrays.
+LAYERS: dict[str, Callable[[Any, Mapping[str, Array], Array], Array]] = {
+    "Input": _identity,
+    "Output": _identity,
+    "Linear": _linear,
+    "Conv2d": _conv,
+    "SumPool2d": _sum_pool,
+    "AvgPool2d": _avg_pool,
+    "Flatten": lambda node, p, x: x.reshape(len(x), -1),
+    "Scale": lambda node, p, x: x * p.get("scale", node.scale),
+    "Dropout": lambda node, p, x: x * p["mask"] if "mask" in p else x,
+}

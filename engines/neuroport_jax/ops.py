@@ -1,0 +1,53 @@
+"""The neutral operations on jax arrays."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from neuroport.dynamics import ops
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def spike(u: jax.Array, surrogate: Any, inclusive: bool) -> jax.Array:
+    return (u >= 0 if inclusive else u > 0).astype(u.dtype)
+
+
+@spike.defjvp
+def _spike_jvp(surrogate: Any, inclusive: bool, primals: Any, tangents: Any) -> Any:
+    (u,), (du,) = primals, tangents
+    return spike(u, surrogate, inclusive), surrogate.derivative(u) * du
+
+
+@jax.custom_jvp
+def select(z: jax.Array, a: Any, b: Any) -> jax.Array:
+    return jnp.where(z > 0, a, b)
+
+
+@select.defjvp
+def _select_jvp(primals: Any, tangents: Any) -> Any:
+    (z, a, b), (dz, da, db) = primals, tangents
+    return select(z, a, b), (a - b) * dz + z * da + (1.0 - z) * db
+
+
+def _one_hot(classes: jax.Array, like: jax.Array) -> jax.Array:
+    return jax.nn.one_hot(classes, like.shape[1], dtype=like.dtype)
+
+
+TABLE: ops.Table = {
+    "exp": jnp.exp, "expm1": jnp.expm1, "log": jnp.log, "sqrt": jnp.sqrt, "tanh": jnp.tanh,
+    "abs": jnp.abs, "floor": jnp.floor, "detach": lax.stop_gradient, "where": jnp.where,
+    "select": select, "spike": spike,
+    "sum": lambda x, axis: x.sum(axis),
+    "max": lambda x, axis: x.max(axis),  # jax shares the gradient of ties equally
+    "expand": lambda x, axis, like: jnp.broadcast_to(jnp.expand_dims(x, axis), like.shape),
+    "take": lambda x, axis, index: lax.index_in_dim(x, index, axis, keepdims=False),
+    "one_hot": _one_hot,
+    "concatenate": jnp.concatenate,
+}
+
+ops.register(jax.Array, TABLE)

@@ -1,0 +1,75 @@
+"""A program as a pure jax function of (parameters, state, inputs)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from neuroport.model.layers import Dropout
+from neuroport.program.execute import Activity, Records, execute
+from neuroport.program.lower import Program
+from neuroport.program.noise import keep, stream_of
+from neuroport.program.schedule import Stepped
+from neuroport.program.stepping import Arrays, take_states
+from neuroport_jax.layers import LAYERS
+from neuroport_jax.stepped import differentiable, scan_forward, split_constants
+
+Array = jax.Array
+
+
+class JaxRunner:
+    """How nodes and segments run on jax. ``noise``: None, or (seed, epoch (1,), samples (B,))."""
+
+    def __init__(self, program: Program, noise: Any = None):
+        self.program, self.noise = program, noise
+
+    def parallel(self, name: str, parameters: Mapping[str, Array], x: Array) -> Array:
+        node = self.program.node(name)
+        own = {**parameters, **self._mask(name)}
+        if "mask" in own:
+            return x * own["mask"]
+        y = LAYERS[type(node).__name__](node, own, x.reshape(-1, *x.shape[2:]))  # one product for all T x B
+        return y.reshape(*x.shape[:2], *y.shape[1:])
+
+    def stepped(
+        self, segment: Stepped, arrays: Arrays, state: Mapping[str, Array], given: Mapping[str, Array], record: Records,
+    ) -> tuple[dict[str, Array], dict[str, Array], dict[tuple[str, str], Array]]:
+        parameters = {name: {**own, **self._mask(name)} for name, own in arrays.parameters.items()}
+        carry = take_states(self.program, segment, state)
+        records: dict[tuple[str, str], Array] = {}
+        if record:
+            last, outputs, _, records = scan_forward(
+                self.program, segment, Arrays(arrays.coefficients, parameters), carry, given, {}, tuple(record)
+            )
+        else:
+            numbers, coefficients = split_constants(arrays.coefficients)
+            last, outputs = differentiable(self.program, segment, numbers)(coefficients, parameters, carry, given)
+        after = {key: jnp.stack(value) if isinstance(value, tuple) else value for key, value in last.items()}
+        return outputs, after, records
+
+    def _mask(self, name: str) -> dict[str, Array]:
+        node = self.program.node(name)
+        if self.noise is None or not isinstance(node, Dropout) or node.p == 0:
+            return {}
+        seed, epoch, samples = self.noise
+        shape = self.program.leaving[name]
+        units = jnp.arange(int(np.prod(shape)), dtype=jnp.uint32)
+        kept = keep(stream_of(name), seed, epoch.astype(jnp.uint32), samples.astype(jnp.uint32), units, node.p)
+        return {"mask": (kept / (1 - node.p)).astype(jnp.float32).reshape(len(samples), *shape)}
+
+
+def forward(
+    program: Program, parameters: Mapping[str, Array], state: Mapping[str, Array], inputs: Mapping[str, Array],
+    record: Records = (), noise: Any = None,
+) -> Activity:
+    """A run: traceable, differentiable with respect to parameters, state and inputs."""
+    return execute(program, JaxRunner(program, noise), parameters, state, inputs, record)
+
+
+def zero_state(program: Program, batch: int, dtype: Any = jnp.float32) -> dict[str, Array]:
+    return {name: jnp.zeros((shape[0], batch, *shape[1:]) if line else (batch, *shape), dtype)
+            for name, (shape, line) in program.state.items()}

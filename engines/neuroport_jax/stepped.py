@@ -1,0 +1,176 @@
+"""Stepped segments as lax.scan with a reverse of their own.
+
+The reverse keeps one value a step where the equations allow it (the cut's ``saved`` fields), and
+recomputes the rest from the tape; jax's own would keep every intermediate. Weight gradients of
+layers inside a loop are one product over all T, after the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from neuroport.dynamics.printer import python_function
+from neuroport.program.lower import Program
+from neuroport.program.schedule import Stepped
+from neuroport.program.stepping import Arrays, Carry, delayed, step, step_back
+from neuroport_jax.layers import LAYERS
+from neuroport_jax.ops import TABLE
+
+Array = jax.Array
+Given = Mapping[str, Array]
+Split = tuple[dict[str, dict[str, float]], dict[str, dict[str, Array]]]
+
+
+def split_constants(coefficients: Mapping[str, Mapping[str, Any]]) -> Split:
+    """Coefficients that are numbers of the model, and those that are arrays."""
+    numbers = {name: {key: value for key, value in of.items() if isinstance(value, (int, float))}
+               for name, of in coefficients.items()}
+    arrays = {name: {key: value for key, value in of.items() if not isinstance(value, (int, float))}
+              for name, of in coefficients.items()}
+    return numbers, arrays
+
+
+def scan_forward(
+    program: Program, segment: Stepped, arrays: Arrays, carry: Carry, given: Given,
+    keep: Mapping[str, tuple[str, ...]], record: tuple[tuple[str, str], ...] = (),
+) -> tuple[Carry, dict[str, Array], dict[str, dict[str, Array]], dict[tuple[str, str], Array]]:
+    """All steps forward: last carry, outputs (T, B, *shape), cuts, records."""
+
+    def apply(name: str, own: Mapping[str, Array], x: Array) -> Array:
+        node = program.node(name)
+        return LAYERS[type(node).__name__](node, own, x)
+
+    def body(carry: Carry, now: Given) -> Any:
+        carry, emitted = step(program, segment, apply, arrays, carry, now, keep, record)
+        return carry, (emitted.outputs, emitted.cuts, emitted.records)
+
+    carry, (outputs, cuts, records) = lax.scan(body, carry, given)
+    return carry, outputs, cuts, records
+
+
+def differentiable(program: Program, segment: Stepped, numbers: Mapping[str, Mapping[str, float]]) -> Callable[..., Any]:
+    """(coefficients, parameters, carry, given) -> (last carry, outputs), with its own reverse."""
+    neurons = [name for name in segment.nodes if name in program.neurons]
+    keep = {name: program.neurons[name].traced.saved for name in neurons}
+
+    def merged(coefficients: Any, parameters: Any) -> Arrays:
+        return Arrays({name: {**numbers[name], **coefficients[name]} for name in neurons}, parameters)
+
+    @jax.custom_vjp
+    def run(coefficients: Any, parameters: Any, carry: Carry, given: Given) -> Any:
+        carry, outputs, _, _ = scan_forward(program, segment, merged(coefficients, parameters), carry, given, {})
+        return carry, outputs
+
+    def forward(coefficients: Any, parameters: Any, carry: Carry, given: Given) -> Any:
+        last, outputs, cuts, _ = scan_forward(
+            program, segment, merged(coefficients, parameters), carry, given, keep
+        )
+        # what the reverse does not read is dropped by the compiler
+        return (last, outputs), (coefficients, parameters, carry, given, outputs, cuts)
+
+    def backward(saved: Any, cotangents: Any) -> Any:
+        coefficients, parameters, carry, given, outputs, cuts = saved
+        return scan_backward(
+            program, segment, merged(coefficients, parameters), coefficients, parameters, carry, given, outputs,
+            cuts, *cotangents,
+        )
+
+    run.defvjp(forward, backward)
+    return run
+
+
+def scan_backward(
+    program: Program, segment: Stepped, arrays: Arrays, coefficients: Any, parameters: Any, first: Carry,
+    given: Given, outputs: Given, cuts: Mapping[str, Given], of_last: Carry, of_outputs: Given,
+) -> tuple[Any, Any, Carry, Given]:
+    """All steps in reverse: cotangents of coefficients, parameters, first carry and given."""
+    neurons = [name for name in segment.nodes if name in program.neurons]
+    reverses = {name: python_function(program.neurons[name].traced.reverse, TABLE, "reverse") for name in neurons}
+    inputs = {name: arriving(program, segment, name, first, given, outputs) for name in segment.nodes
+              if name not in program.neurons or program.neurons[name].traced.reads_input}
+    saved = {name: _reads(program, name, arrays, first, cuts[name], inputs.get(name)) for name in neurons}
+
+    def transpose(name: str, own: Mapping[str, Array], dy: Array) -> Array:
+        node = program.node(name)
+        like = jnp.zeros((dy.shape[0], *program.entering[name]), dy.dtype)
+        return jax.vjp(partial(LAYERS[type(node).__name__], node, own), like)[1](dy)[0]
+
+    def body(carry: Carry, now: Any) -> Any:
+        dy, reads = now
+        carry, of_given, of_stateless = step_back(program, segment, transpose, reverses, arrays, carry, dy, reads)
+        return carry, ({name: of_given[name] for name in given}, of_stateless)
+
+    sums = {f"{name}:c.{key}": jnp.zeros_like(outputs[name][0] if len(outputs[name]) else first[f"{name}.v"])
+            for name in neurons for key in program.neurons[name].traced.trained}
+    carry, (of_given, of_stateless) = lax.scan(body, {**of_last, **sums}, (of_outputs, saved), reverse=True)
+    of_coefficients = {
+        name: {key: unbroadcast(carry[f"{name}:c.{key}"], value.shape)
+               if key in program.neurons[name].traced.trained else jnp.zeros_like(value)
+               for key, value in coefficients[name].items()}
+        for name in neurons
+    }
+    of_parameters = {name: _of_weights(program, name, parameters[name], inputs[name], of_stateless[name])
+                     for name in parameters}
+    return of_coefficients, of_parameters, {key: carry[key] for key in first}, of_given
+
+
+def arriving(
+    program: Program, segment: Stepped, name: str, first: Carry, given: Given, outputs: Given
+) -> Array:
+    """What reached a node of a segment at every step, (T, B, *shape), put together again."""
+    x = given.get(name)
+    for edge in segment.internal:
+        if edge.target == name:
+            term = outputs[edge.source]
+            if edge.delay:
+                term, _ = delayed(term, jnp.stack(first[edge.key]))
+            x = term if x is None else x + term
+    return x
+
+
+def _reads(
+    program: Program, name: str, arrays: Arrays, first: Carry, cut: Given, x: Array | None
+) -> dict[str, Array]:
+    """What the reverse of one neuron reads at every step; states before a step are restored."""
+    bound = program.neurons[name]
+    traced = bound.traced
+    found = {f"cut.{field}": value for field, value in cut.items()}
+    if traced.reads_input:
+        found["x"] = x
+    if traced.reads_state:
+        restore = python_function(traced.restore, TABLE, "restore")
+        c = {f"c.{key}": value for key, value in arrays.coefficients[name].items()}
+        states = restore({**c, **found})
+        for field in traced.reads_state:
+            before = first[f"{name}.{field}"][None]
+            after = jnp.broadcast_to(states[field], (len(next(iter(cut.values()))), *before.shape[1:]))
+            found[f"s.{field}"] = jnp.concatenate([before, after[:-1]])
+    return {key: value for key, value in found.items() if key in traced.reverse.inputs}
+
+
+def _of_weights(program: Program, name: str, own: Any, x: Array, dy: Array) -> Any:
+    """Cotangents of a layer's arrays from all T x B at once."""
+    node = program.node(name)
+    flat = x.reshape(-1, *x.shape[2:])
+    batch = x.shape[1]
+
+    def run(arrays: Any) -> Array:
+        # a dropout mask is one per sample and the same at all steps
+        full = {key: jnp.tile(value, (len(flat) // batch,) + (1,) * (value.ndim - 1)) if key == "mask" else value
+                for key, value in arrays.items()}
+        return LAYERS[type(node).__name__](node, full, flat)
+
+    return jax.vjp(run, own)[1](dy.reshape(-1, *dy.shape[2:]))[0]
+
+
+def unbroadcast(d: Array, shape: tuple[int, ...]) -> Array:
+    """Sum (B, *full) over the batch and the axes along which ``shape`` was broadcast."""
+    d = d.sum(0)
+    d = d.sum(tuple(range(d.ndim - len(shape))))
+    return d.sum(tuple(axis for axis, size in enumerate(shape) if size == 1), keepdims=True).reshape(shape)
