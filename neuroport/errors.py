@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
+
+WIDTH, LINES = 150, 34  # what a message may take, so that it fits on one screen
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """``a, b, c``; of many the first ones and how many more there are."""
+    every = [str(name) for name in names]
+    shown = ", ".join(every[:most]) or "none"
+    return shown if len(every) <= most else f"{shown} and {len(every) - most} more"
+
+
+def _on_one_screen(head: str, items: Iterable[str], tail: str = "") -> str:
+    """A heading and indented items, wrapped; those that no longer fit are counted."""
+    lines, waiting = [head], list(items)
+    while waiting:
+        wrapped = [piece for line in waiting[0].splitlines() for piece in _wrapped(line)]
+        if len(lines) > 1 and len(lines) + len(wrapped) > LINES:
+            lines.append(f"  ... and {len(waiting)} more (in the error's list of them)")
+            break
+        lines += wrapped[:LINES]
+        waiting.pop(0)
+    return "\n".join([*lines, *([tail] if tail else [])])
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent + "    ", break_on_hyphens=False) or [line]
 
 
 class NeuroportError(Exception):
-    """Base of every error that neuroport raises on purpose."""
+    """Base of every error that neuroport raises on purpose.
+
+    exit_code: of the command that meets it: 2 where the request was wrong, 1 where the work failed.
+    """
+
+    exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
@@ -37,7 +71,7 @@ class Invalid(NeuroportError):
         self.problems = tuple(problems)
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
         head = f"invalid {subject or self.subject} ({count})"
-        super().__init__("\n".join([head, *(f"  - {problem}" for problem in self.problems)]))
+        super().__init__(_on_one_screen(head, (f"  - {problem}" for problem in self.problems)))
 
 
 class InvalidModel(Invalid):
@@ -64,10 +98,9 @@ class UnsupportedModel(NeuroportError):
     def __init__(self, engine: str, gaps: Sequence[Problem], able: Iterable[str] = ()):
         self.engine, self.gaps, self.able = engine, tuple(gaps), tuple(able)
         count = f"{len(self.gaps)} gap{'s' if len(self.gaps) != 1 else ''}"
-        lines = [f'engine "{engine}" cannot run this model ({count})']
-        lines += [f"  {gap.path}: {gap.wrong}" for gap in self.gaps]
-        lines.append(f"Installed engines that can: {', '.join(self.able) or 'none'}")
-        super().__init__("\n".join(lines))
+        head = f'engine "{engine}" cannot run this model ({count})'
+        gaps = (f"  {gap.path}: {gap.wrong}" for gap in self.gaps)
+        super().__init__(_on_one_screen(head, gaps, f"Installed engines that can: {listed(self.able)}"))
 
 
 class UnknownEngine(NeuroportError):
@@ -78,5 +111,19 @@ class EngineUnavailable(NeuroportError):
     """The engine is registered, but a module or device that it needs is missing."""
 
 
+class UnknownDevice(NeuroportError):
+    """The engine is there, but it has no device of that name; the message lists those it has."""
+
+
 class DuplicateEngine(NeuroportError):
     """Two distributions register an engine of the same name; neither is used."""
+
+
+class UnusableFolder(NeuroportError):
+    """A run cannot be written there: not writable, or another run stands in it."""
+
+
+class TrainingDiverged(NeuroportError):
+    """A loss became NaN or infinite; the message names the epoch and what to try."""
+
+    exit_code = 1

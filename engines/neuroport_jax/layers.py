@@ -32,7 +32,7 @@ def _conv(node: Conv2d, p: Mapping[str, Array], x: Array) -> Array:
 def _sum_pool(node: Pool2d, p: Mapping[str, Array], x: Array) -> Array:
     rows, columns = node.padding
     return lax.reduce_window(
-        x, jnp.zeros((), x.dtype), lax.add, (1, 1, *node.kernel_size), (1, 1, *node.strides),
+        x, 0.0, lax.add, (1, 1, *node.kernel_size), (1, 1, *node.strides),
         ((0, 0), (0, 0), (rows, rows), (columns, columns)),
     )
 

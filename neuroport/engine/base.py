@@ -26,7 +26,8 @@ class EngineInfo:
     """What the hook ``neuroport_engines`` returns: enough to list an engine without importing it.
 
     factory: "package.module:Class", an ``Engine``. requires: modules it imports. install: the pip
-    line that brings them. interface: version of this file's contract.
+    line that brings them. interface: version of this file's contract. priority: where no engine is
+    named, the highest is tried first.
     """
 
     name: str
@@ -34,6 +35,7 @@ class EngineInfo:
     requires: tuple[str, ...] = ()
     install: str = ""
     interface: int = INTERFACE
+    priority: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""The operations of equations on torch tensors, differentiable by autograd.
+
+Importing this module teaches ``neuroport.dynamics.ops`` about torch. Printed step functions take a
+table for their own precision: ``where`` between two Python numbers has no tensor to take it from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from neuroport.dynamics import ops
+
+Tensor = torch.Tensor
+
+
+class _SurrogateSpike(torch.autograd.Function):
+    """1 where u > 0, with the surrogate's derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, surrogate: Any, inclusive: bool) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.surrogate = surrogate
+        return _crossed(u, inclusive)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+        (u,) = ctx.saved_tensors
+        return g * ctx.surrogate.derivative(u), None, None
+
+
+def _crossed(u: Tensor, inclusive: bool) -> Tensor:
+    return (u >= 0 if inclusive else u > 0).to(u.dtype)
+
+
+def _recording(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad and torch.is_grad_enabled()
+
+
+def _spike(u: Tensor, surrogate: Any, inclusive: bool) -> Tensor:
+    return _SurrogateSpike.apply(u, surrogate, inclusive) if _recording(u) else _crossed(u, inclusive)
+
+
+def _expand(x: Tensor, axis: int, like: Tensor) -> Tensor:
+    return x.unsqueeze(axis).expand(like.shape)
+
+
+def _one_hot(classes: Tensor, like: Tensor) -> Tensor:
+    return (classes[:, None] == torch.arange(like.shape[1], device=like.device)).to(like.dtype)
+
+
+def table(dtype: torch.dtype) -> dict[str, Any]:
+    """The operations; numbers without a tensor beside them become ``dtype``."""
+
+    def where(condition: Any, a: Any, b: Any) -> Any:
+        if isinstance(condition, bool):
+            return a if condition else b
+        if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+            a = torch.full((), a, dtype=dtype, device=condition.device)
+        return torch.where(condition, a, b)
+
+    def select(z: Tensor, a: Any, b: Any) -> Tensor:
+        value = where(z > 0, a, b)
+        if not _recording(z):
+            return value
+        difference = a - b
+        difference = difference.detach() if isinstance(difference, Tensor) else difference
+        return value + (z - z.detach()) * difference
+
+    return {
+        **{name: getattr(torch, name) for name in ("exp", "expm1", "log", "sqrt", "tanh", "abs", "floor")},
+        "detach": lambda x: x.detach() if isinstance(x, Tensor) else x,
+        "where": where, "select": select, "spike": _spike,
+        "sum": lambda x, axis: x.sum(axis),
+        "max": lambda x, axis: x.amax(axis),  # ties share the derivative equally
+        "expand": _expand,
+        "take": lambda x, axis, index: x.select(axis, index),
+        "one_hot": _one_hot,
+        "concatenate": lambda arrays: torch.cat(tuple(arrays)),
+    }
+
+
+ops.register(Tensor, table(torch.float32))

@@ -1,0 +1,119 @@
+"""Spiking neural networks, described once and run on any engine.
+
+``import neuroport as npt`` loads the descriptions alone; frameworks are imported by the engine that
+is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from neuroport.errors import (
+    DuplicateEngine,
+    EngineUnavailable,
+    InvalidData,
+    InvalidExperiment,
+    InvalidModel,
+    NeuroportError,
+    TrainingDiverged,
+    UnknownDevice,
+    UnknownEngine,
+    UnsupportedModel,
+)
+from neuroport.model.graph import Edge, Model, Recurrent
+from neuroport.model.kinds import json_schema
+from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, Neuron, SpikingNeuron
+from neuroport.model.nodes import Input, Node, Output
+from neuroport.model.numerics import Numerics
+from neuroport.model.surrogates import (
+    ATan,
+    Boxcar,
+    Gaussian,
+    Sigmoid,
+    StraightThrough,
+    SuperSpike,
+    Surrogate,
+    Triangular,
+)
+from neuroport.model.training import (
+    SGD,
+    Adam,
+    AdamW,
+    ConstantRate,
+    Cosine,
+    CrossEntropy,
+    Data,
+    Experiment,
+    Exponential,
+    Loss,
+    Optimizer,
+    RateBounds,
+    Regularizer,
+    Schedule,
+    Training,
+)
+from neuroport.model.values import (
+    Constant,
+    FluctuationDriven,
+    Initializer,
+    KaimingUniform,
+    LecunNormal,
+    Normal,
+    Orthogonal,
+    Parameter,
+    Time,
+    Uniform,
+    Value,
+    XavierUniform,
+)
+
+if TYPE_CHECKING:
+    from neuroport import data as data
+    from neuroport.api import compile as compile
+    from neuroport.api import engines as engines
+    from neuroport.api import gradients as gradients
+    from neuroport.api import init as init
+    from neuroport.api import run as run
+    from neuroport.dynamics import ops as ops
+    from neuroport.runtime.fit import fit as fit
+
+__version__ = "0.1.0"
+
+# what is imported when it is first asked for: "module" or "module:name"
+_LAZY = {
+    "engines": "neuroport.api:engines",
+    "compile": "neuroport.api:compile",
+    "init": "neuroport.api:init",
+    "run": "neuroport.api:run",
+    "gradients": "neuroport.api:gradients",
+    "fit": "neuroport.runtime.fit:fit",
+    "data": "neuroport.data",
+    "ops": "neuroport.dynamics.ops",
+}
+
+__all__ = [
+    "ALIF", "ATan", "Adam", "AdamW", "AvgPool2d", "Boxcar", "Constant", "ConstantRate", "Conv2d", "Cosine",
+    "CrossEntropy", "CubaLI", "CubaLIF", "Data", "Dropout", "DuplicateEngine", "Edge", "EngineUnavailable",
+    "Experiment", "Exponential", "Flatten", "FluctuationDriven", "Gaussian", "IF", "Initializer", "Input",
+    "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal", "Linear",
+    "Loss", "Model", "NeuroportError", "Neuron", "Node", "Normal", "Numerics", "Optimizer", "Orthogonal", "Output",
+    "Parameter", "RateBounds", "Recurrent", "Regularizer", "SGD", "Scale", "Schedule", "Sigmoid", "SpikingNeuron",
+    "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate", "Time", "Training", "TrainingDiverged", "Triangular",
+    "Uniform", "UnknownDevice", "UnknownEngine", "UnsupportedModel", "Value", "XavierUniform",
+    "compile", "data", "engines", "fit", "gradients", "init", "json_schema", "ops", "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'neuroport' has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    found = importlib.import_module(module)
+    globals()[name] = getattr(found, attribute) if attribute else found
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,45 @@
+"""Populations that are too quiet or too busy to learn, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from neuroport.program.lower import Program
+
+SILENT_RATE = 1e-4  # spikes per step
+SATURATED_RATE = 0.5
+
+
+class LayerWarning(UserWarning):
+    """A population that is silent or saturated after the first epoch."""
+
+
+def complaints(program: Program, rates: Mapping[str, np.ndarray]) -> list[str]:
+    """One sentence, with a mend, for each population that is silent or saturated.
+
+    rates: mean spikes per step of each neuron, by population.
+    """
+    found = []
+    for name, rate in rates.items():
+        silent, count = int((rate <= SILENT_RATE).sum()), rate.size
+        if 2 * silent > count:
+            found.append(
+                f"population {name!r} is silent: {silent} of {count} neurons spike at most {SILENT_RATE:g} times a "
+                f"step, and what is silent hardly learns. Mend: weight_init: FluctuationDriven on {_before(program, name)}"
+                ", a lower v_threshold, or the regularizer RateBounds(lower=0.01)"
+            )
+        elif rate.mean() > SATURATED_RATE and not program.neurons[name].numerics.multi_spike:
+            found.append(
+                f"population {name!r} is saturated: its {count} neurons spike {rate.mean():.2f} times a step on average. "
+                f"Mend: smaller initial weights on {_before(program, name)} (FluctuationDriven with a larger kappa), a "
+                "higher v_threshold, or the regularizer RateBounds(upper=0.2)"
+            )
+    return found
+
+
+def _before(program: Program, name: str) -> str:
+    """The layers with weights whose edges end in a population."""
+    layers = [edge.source for edge in program.incoming[name] if f"{edge.source}.weight" in program.parameters]
+    return " and ".join(map(repr, layers)) or "the layer before it"

@@ -1,0 +1,62 @@
+"""Live progress of a training in the terminal; one line per epoch where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from neuroport.runtime.callbacks import Callback, Piece, Plan
+from neuroport.runtime.run import Run
+
+
+class LiveProgress(Callback):
+    """Loss, accuracy, samples per second and the time left, on standard error unless told otherwise."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(stderr=True)
+
+    def on_start(self, plan: Plan) -> None:
+        self.plan, self.validated, self.speed = plan, "", 0.0
+        title = f"[bold]{plan.name}[/bold] on {plan.engine} ({plan.device})"
+        self.console.print(f"{title}: {plan.samples} samples, {plan.epochs} epochs")
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(bar_width=24),
+            TextColumn("{task.fields[shown]}"), console=self.console, transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task(
+            "", total=plan.samples * plan.epochs, epoch=1, epochs=plan.epochs, shown="compiling"
+        )
+        self.bar.start()
+
+    def on_piece(self, piece: Piece) -> None:
+        done = (piece.epoch - 1) * self.plan.samples + piece.done
+        speed = self.speed or piece.samples_per_second
+        left = (self.plan.epochs * self.plan.samples - done) / speed
+        shown = (f"loss {piece.loss:.3f}  accuracy {piece.accuracy:.1%}{self.validated}  "
+                 f"{piece.samples_per_second:,.0f} samples/s  {clock(left)} left")
+        self.bar.update(self.task, completed=done, epoch=piece.epoch, shown=shown)
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        self.validated = f"  validation {row['validation_accuracy']:.1%}"
+        if row["epoch"] > 1:  # the first epoch compiles: its speed says nothing of the others
+            self.speed = row["samples_per_second"]
+        if not self.console.is_terminal:
+            left = (self.plan.epochs - row["epoch"]) * self.plan.samples / row["samples_per_second"]
+            self.console.print(
+                f"epoch {row['epoch']}/{self.plan.epochs}  loss {row['train_loss']:.3f}  "
+                f"accuracy {row['train_accuracy']:.1%}{self.validated}  "
+                f"{row['samples_per_second']:,.0f} samples/s  {clock(left)} left", soft_wrap=True,
+            )
+
+    def on_end(self, run: Run | None) -> None:
+        self.bar.stop()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
