@@ -1,55 +1,79 @@
 """The training step in neuroport, for one engine: `python worker.py neuroport_step jax` (or torch).
 
-Written against the planned interface (Executable.init_training, stage, train_segment) and not yet run.
+What is timed is one call of the engine's `train_segment` over staged, bit-packed samples: gathering and unpacking a
+batch, forward, backward, Adam. Run from a checkout: PYTHONPATH=.:engines
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from workload import Workload, batch_order, inputs, targets, weights
 
-import neuroport as npt
+from neuroport.data.packing import stage
+from neuroport.engine.base import Options, Trainable
+from neuroport.model.graph import Model
+from neuroport.model.layers import Linear
+from neuroport.model.neurons import LI, LIF
+from neuroport.model.training import Adam, CrossEntropy, Training
+from neuroport.program.lower import lower
 
 Run = Callable[[int], list[float]]
+ENGINES = {"jax": "neuroport_jax.engine:JaxEngine", "torch": "neuroport_torch.engine:TorchEngine"}
 FRAMEWORKS = {"jax": ("jax", "jaxlib", "optax"), "torch": ("torch", "numba")}
 
 
 def prepare(workload: Workload, engine: str) -> tuple[dict[str, str], Run]:
     """Versions, and the run of k training steps that returns their losses."""
-    names = ("neuroport", *FRAMEWORKS.get(engine, ()), "numpy")
-    return {name: version(name) for name in names}, make_step(engine, workload)
+    names = ("neuroport", *FRAMEWORKS[engine], "numpy")
+    return {name: _version(name) for name in names}, make_step(engine, workload)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "checkout"
 
 
 def make_step(engine: str, workload: Workload) -> Run:
     """The one place that knows how neuroport trains: k -> the losses of k further steps, all finished."""
-    executable = npt.compile(build(workload), engine=engine, device="cpu", precision="float32")
-    training = executable.init_training(executable.load(parameters(workload)))
-    staged = executable.stage(npt.data.stage(*samples(workload)))
+    module, name = ENGINES[engine].split(":")
+    training = Training(
+        loss=CrossEntropy(over="mean"), optimizer=Adam(learning_rate=workload.learning_rate), batch_size=workload.batch
+    )
+    program = lower(build(workload))
+    executable: Trainable = getattr(importlib.import_module(module), name)().compile(
+        program, Options(device="cpu", precision="float32", training=training)
+    )
+    state = executable.init_training(executable.load(parameters(workload)))
+    staged = executable.stage(stage(*samples(workload)))
     done = 0
 
     def run(count: int) -> list[float]:
-        nonlocal training, done
+        nonlocal state, done
         order = sample_order(batch_order(done, count, workload), workload)
-        training, metrics = executable.train_segment(training, staged, order, np.ones(order.shape, bool))
+        mask = np.ones(order.shape, np.float32)
+        state, metrics = executable.train_segment(state, staged, order, mask, (workload.seed, 0))
         executable.wait()
         done += count
-        return [float(loss) for loss in metrics["loss"]]
+        return metrics.loss.tolist()
 
     return run
 
 
-def build(workload: Workload) -> Any:
+def build(workload: Workload) -> Model:
     """Linear + LIF for each hidden layer, Linear + LI for the readout; spikes in the same step, soft reset."""
     first, *hidden, classes = workload.sizes
-    layers = []
+    layers: list[Any] = []
     for n in hidden:
-        layers += [npt.Linear(n), npt.LIF.from_decay(beta=workload.beta, v_threshold=workload.threshold)]
-    layers += [npt.Linear(classes), npt.LI.from_decay(beta=workload.beta)]
-    return npt.Model.sequential(input=(first,), dt=1e-3, layers=layers)
+        layers += [Linear(n, bias=False), LIF.from_decay(beta=workload.beta, v_threshold=workload.threshold)]
+    layers += [Linear(classes, bias=False), LI.from_decay(beta=workload.beta)]
+    return Model.sequential(input=(first,), dt=1e-3, layers=layers)
 
 
 def parameters(workload: Workload) -> dict[str, np.ndarray]:

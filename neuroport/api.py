@@ -11,7 +11,7 @@ import numpy as np
 
 from neuroport import registry
 from neuroport.engine.base import Engine, Executable, Gradients, Options, RunResult, Trainable
-from neuroport.engine.choose import Choice, Wanted, choose
+from neuroport.choose import Choice, Wanted, choose
 from neuroport.errors import InvalidExperiment, InvalidModel, NeuroportError, Problem, UnsupportedModel
 from neuroport.model.graph import Model
 from neuroport.model.training import CrossEntropy, Loss, Regularizer, Training
@@ -79,7 +79,8 @@ def compile(
 def init(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
     """Initial parameters, float32 by "node.parameter"; equal for equal (seed, name, shape) on every engine."""
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-        raise InvalidExperiment([Problem("seed", f"is no seed (got {seed!r:.60})", "give an integer from 0 to 2**32 - 1")])
+        wrong = f"is no seed (got {seed!r:.60})"
+        raise InvalidExperiment([Problem("seed", wrong, "give an integer from 0 to 2**32 - 1")])
     _lower(model)
     return initialize.init(model, int(seed))
 
@@ -127,7 +128,8 @@ def gradients(
     choice = _choose(Wanted(program, device, precision, training, given.batch), engine)
     executable = _cached(choice, program, training)
     if not isinstance(executable, Trainable):
-        raise UnsupportedModel(choice.name, [Problem("training", "gradients, declared but not there: a fault of the engine")])
+        gap = Problem("training", "gradients, declared by the engine but not there")
+        raise UnsupportedModel(choice.name, [gap])
     found = executable.gradients(
         executable.load(given.parameters), _start(executable, given), given.inputs, np.asarray(targets)
     )
@@ -168,7 +170,7 @@ _executables: OrderedDict[Any, Executable] = OrderedDict()
 def _cached(choice: Choice, program: Program, training: Training | None) -> Executable:
     """The executable of an equal call before, or a new one; the oldest unused make room."""
     # models compare by content and by class: a neuron redefined under its old name is another one
-    key = (id(choice.engine), choice.device, choice.precision, program.model, training)
+    key = (choice.engine, choice.device, choice.precision, program.model, training)
     try:
         found = _executables.pop(key, None)
     except TypeError:  # a user's loss that has no hash

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -45,7 +44,9 @@ def examine() -> Report:
     known = registry()
     packages, extras = _dependencies()
     return Report(
-        environment={"python": sys.version.split()[0], "platform": platform.platform(), _OWN: _version(_OWN) or "source"},
+        environment={
+            "python": platform.python_version(), "platform": platform.platform(), _OWN: _version(_OWN) or "source",
+        },
         packages=packages,
         extras=extras,
         engines=engines(),

@@ -99,8 +99,8 @@ class UnsupportedModel(NeuroportError):
         self.engine, self.gaps, self.able = engine, tuple(gaps), tuple(able)
         count = f"{len(self.gaps)} gap{'s' if len(self.gaps) != 1 else ''}"
         head = f'engine "{engine}" cannot run this model ({count})'
-        gaps = (f"  {gap.path}: {gap.wrong}" for gap in self.gaps)
-        super().__init__(_on_one_screen(head, gaps, f"Installed engines that can: {listed(self.able)}"))
+        lines = (f"  {gap.path}: {gap.wrong}" for gap in self.gaps)
+        super().__init__(_on_one_screen(head, lines, f"Installed engines that can: {listed(self.able)}"))
 
 
 class UnknownEngine(NeuroportError):

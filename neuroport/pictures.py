@@ -42,6 +42,7 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], figure
     upper.set_ylabel("loss")
     lower.set_ylabel("accuracy (%)")
     lower.set_xlabel("epoch")
+    lower.xaxis.get_major_locator().set_params(integer=True)
     upper.set_title("validation (strong) and training (faint)", fontsize="medium")
     lower.legend(loc="lower right", frameon=False)
     for axes in (upper, lower):
@@ -69,7 +70,7 @@ def raster(
     milliseconds = 1e3 * model.dt
     for axis, (name, spikes) in zip(axes, panels, strict=False):
         steps, neurons = np.nonzero(spikes.reshape(len(spikes), -1))
-        axis.scatter(steps * milliseconds, neurons, s=2.5, marker="|", color="black", linewidths=0.7)
+        axis.scatter(steps * milliseconds, neurons, s=9, marker="|", color="black", linewidths=0.8)
         axis.set_ylim(-0.5, spikes[0].size - 0.5)
         rate = spikes.mean() / model.dt
         axis.set_ylabel(f"{name}\n({spikes[0].size})")
@@ -92,5 +93,5 @@ def _curves(axis: Any, traces: np.ndarray, milliseconds: float) -> None:
             label=str(index),
         )
     axis.set_ylabel("output")
-    axis.legend(ncols=min(traces.shape[1], 10), fontsize="x-small", frameon=False, title=f"strongest: {chosen}",
-                title_fontsize="x-small", loc="upper left")
+    axis.legend(title=f"class\n(taken: {chosen})", fontsize="x-small", title_fontsize="x-small", frameon=False,
+                loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + (traces.shape[1] - 1) // 10)

@@ -176,6 +176,16 @@ class Registry:
             "  mend: `neuroport doctor` says what each of them lacks"
         )
 
+    def reference_engine(self) -> Engine:
+        """The engine that all others are held to. Raises EngineUnavailable."""
+        names = [one.info.name for one in self.engines if one.info.is_reference]
+        if len(names) == 1:
+            return self.engine(names[0])
+        raise EngineUnavailable(
+            f"one engine must be the reference, registered as such are: {listed(names)}\n"
+            "  mend: `neuroport doctor` names broken plugins; uninstall a plugin that claims to be the reference"
+        )
+
     @cached_property
     def sources(self) -> dict[str, Registered]:
         """Every data source by name; of two of one name neither."""
@@ -236,7 +246,7 @@ def _ask(plugin: Any) -> dict[str, list[Any]]:
     return offered
 
 
-def _fault(info: Any, kind: type) -> str:
+def _fault(info: Any, kind: type[Any]) -> str:
     if not isinstance(info, kind):
         return f"not an instance of {kind.__name__}"
     if not isinstance(info.name, str) or not info.name:
@@ -276,7 +286,7 @@ def _present(module: str) -> bool:
 
 def _make(one: Registered) -> Engine:
     """Import an engine's factory and call it. Raises EngineUnavailable with the reason."""
-    info = one.info
+    info: EngineInfo = one.info
     module, _, attribute = info.factory.partition(":")
     try:
         engine = getattr(importlib.import_module(module), attribute)()
@@ -323,11 +333,9 @@ def engine(name: str) -> Engine:
     return registry().engine(name)
 
 
-def default_engine() -> str:
-    """See ``Registry.default_engine``. Prints the choice on standard error."""
-    name = registry().default_engine()
-    announce(name)
-    return name
+def reference_engine() -> Engine:
+    """See ``Registry.reference_engine``."""
+    return registry().reference_engine()
 
 
 def announce(name: str) -> None:

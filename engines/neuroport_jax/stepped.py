@@ -54,7 +54,9 @@ def scan_forward(
     return carry, outputs, cuts, records
 
 
-def differentiable(program: Program, segment: Stepped, numbers: Mapping[str, Mapping[str, float]]) -> Callable[..., Any]:
+def differentiable(
+    program: Program, segment: Stepped, numbers: Mapping[str, Mapping[str, float]]
+) -> Callable[..., Any]:
     """(coefficients, parameters, carry, given) -> (last carry, outputs), with its own reverse."""
     neurons = [name for name in segment.nodes if name in program.neurons]
     keep = {name: program.neurons[name].traced.saved for name in neurons}

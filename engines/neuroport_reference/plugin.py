@@ -6,4 +6,5 @@ from neuroport.hookspecs import hookimpl
 
 @hookimpl
 def neuroport_engines() -> list[EngineInfo]:
-    return [EngineInfo(name="reference", factory="neuroport_reference.engine:ReferenceEngine", priority=-10)]
+    return [EngineInfo(name="reference", factory="neuroport_reference.engine:ReferenceEngine", priority=-10,
+                       is_reference=True)]

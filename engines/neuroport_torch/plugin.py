@@ -9,6 +9,6 @@ def neuroport_engines() -> list[EngineInfo]:
     return [
         EngineInfo(
             name="torch", factory="neuroport_torch.engine:TorchEngine", requires=("torch",),
-            install="pip install 'neuroport[torch]'",
+            install="pip install 'neuroport[torch]'", priority=10,
         )
     ]

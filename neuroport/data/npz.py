@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,16 +45,16 @@ def own(path: str) -> Splits:
         held = ", ".join(arrays) or "nothing"
         raise InvalidData([Problem(f"{path}: {name}", "is missing", f"the file holds {held}") for name in missing])
     pairs = {part: (arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in PARTS if f"x_{part}" in wanted}
-    return splits(**pairs, name=Path(path).stem)
+    return splits(pairs["train"], pairs["validation"], pairs.get("test"), name=Path(path).stem)
 
 
 def save_packed(path: str | Path, data: Splits) -> None:
     """Write splits as they are packed."""
-    arrays = {"steps": np.int64(data.steps), "classes": np.int64(data.classes)}
+    arrays: dict[str, Any] = {"steps": np.int64(data.steps), "classes": np.int64(data.classes)}
     for part, packed in data.parts.items():
         arrays |= {f"{part}_values": packed.values, f"{part}_labels": packed.labels.astype(np.uint8),
                    f"{part}_binary": np.bool_(packed.binary)}
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(path, **arrays)
 
 
 def load_packed(path: str | Path, name: str) -> Splits:

@@ -68,4 +68,4 @@ def unpack(packed: Packed, samples: np.ndarray) -> np.ndarray:
     values = packed.values[samples]
     if packed.binary:
         values = np.unpackbits(values, axis=1, count=packed.steps, bitorder="little")
-    return np.moveaxis(values, 0, 1).astype(np.float32)
+    return np.asarray(np.moveaxis(values, 0, 1), np.float32)

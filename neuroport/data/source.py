@@ -86,8 +86,8 @@ class Splits:
         digest = hashlib.blake2b(digest_size=16)
         for name, packed in self.parts.items():
             digest.update(f"{name} {packed.values.shape} {packed.steps} {packed.binary}".encode())
-            digest.update(np.ascontiguousarray(packed.values))
-            digest.update(np.ascontiguousarray(packed.labels))
+            digest.update(packed.values.tobytes())
+            digest.update(packed.labels.tobytes())
         return digest.hexdigest()
 
     def with_shuffled_labels(self, seed: int) -> Splits:

@@ -15,7 +15,7 @@ from neuroport.dynamics.tape import Graph, Node
 
 Templates = Mapping[str, str]
 
-# `{0} {1} {2}`: arguments; `{a0} {a1}`: attributes
+# `{0} {1} {2}`: arguments; `{a0} {a1}`: attributes. "constant", where given, wraps a literal
 PYTHON: Templates = {
     "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}", "neg": "-{0}",
     "gt": "{0} > {1}", "ge": "{0} >= {1}", "lt": "{0} < {1}", "le": "{0} <= {1}",
@@ -35,11 +35,13 @@ def input_name(name: str) -> str:
     return "i_" + name.replace(".", "_")
 
 
-def node_name(node: Node) -> str:
+def node_name(node: Node, templates: Templates = PYTHON) -> str:
     """How a node is referred to: an input, a literal or a temporary."""
     if node.op == "input":
         return input_name(node.attrs[0])
     if node.op == "constant":
+        if "constant" in templates:
+            return templates["constant"].format(node.attrs[0])
         return repr(node.attrs[0]) if node.attrs[0] >= 0 else f"({node.attrs[0]!r})"
     return f"t{node.index}"
 
@@ -58,7 +60,7 @@ def lines(graph: Graph, templates: Templates) -> tuple[list[str], dict[str, Any]
             else:
                 attrs[f"a{position}"] = f"a_{node.index}_{position}"
                 attributes[attrs[f"a{position}"]] = attr
-        right = templates[node.op].format(*(node_name(arg) for arg in node.args), **attrs)
+        right = templates[node.op].format(*(node_name(arg, templates) for arg in node.args), **attrs)
         written.append(f"{node_name(node)} = {right}")
     return written, attributes
 

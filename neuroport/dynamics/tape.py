@@ -213,7 +213,8 @@ ADJOINTS: dict[str, Adjoint] = {
 def _share_ties(g: Node, out: Node, x: Node, axis: int) -> Node:
     hit = ops.where(x >= ops.expand(out, axis, x), 1.0, 0.0)
     count = ops.expand(ops.sum(hit, axis), axis, x)
-    return hit * ops.expand(g, axis, x) / count
+    shared: Node = hit * ops.expand(g, axis, x) / count
+    return shared
 
 
 def _record(op: str, arity: int) -> Callable[..., Node]:

@@ -27,7 +27,8 @@ class EngineInfo:
 
     factory: "package.module:Class", an ``Engine``. requires: modules it imports. install: the pip
     line that brings them. interface: version of this file's contract. priority: where no engine is
-    named, the highest is tried first.
+    named, the highest is tried first. is_reference: the one engine that the conformance kit holds
+    all others to.
     """
 
     name: str
@@ -36,6 +37,7 @@ class EngineInfo:
     install: str = ""
     interface: int = INTERFACE
     priority: int = 0
+    is_reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Metrics(NamedTuple):
 
     loss: np.ndarray
     correct: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # the tuple's own count() is of no use here
     rates: dict[str, np.ndarray]
 
 
@@ -141,7 +143,7 @@ class Executable(abc.ABC):
         Returns arrays of any kind that ``np.asarray`` reads; outputs as a dict by Output node.
         """
 
-    def wait(self) -> None:
+    def wait(self) -> None:  # noqa: B027  (an engine that blocks anyway has nothing to wait for)
         """Block until everything asked for so far is done."""
 
 
@@ -228,7 +230,7 @@ class Trainable(Executable):
         (source,) = self.program.inputs
         spiking = [name for name, bound in self.program.neurons.items() if bound.neuron.spiking]
         losses, correct = [], []
-        rates = dict.fromkeys(spiking, 0.0)
+        rates: dict[str, Any] = dict.fromkeys(spiking, 0.0)
         for samples, valid in zip(order, mask, strict=True):
             inputs = {source: unpack(staged, samples)}
             result = self.run(handle, self.init_state(len(samples)), inputs, [(name, "spikes") for name in spiking])
@@ -246,4 +248,4 @@ class Trainable(Executable):
     def decide(self, outputs: Mapping[str, Any]) -> np.ndarray:
         """The class that each sample of a run is taken for, (B,)."""
         judged = np.asarray(outputs[judged_output(self.program, self.training)])
-        return np.asarray(self.training.loss.scores(judged)).argmax(1)
+        return np.asarray(np.argmax(np.asarray(self.training.loss.scores(judged)), 1))

@@ -55,7 +55,8 @@ class Capabilities:
         """The support of one feature: its own entry, or its family's "family.*"."""
         if feature.startswith("precision."):
             known = feature.removeprefix("precision.") in self.precisions
-            return FULL if known else self.features.get(feature, Support(Level.IMPOSSIBLE, "on this device"))
+            words = f"this device has {', '.join(self.precisions)}"
+            return FULL if known else self.features.get(feature, Support(Level.IMPOSSIBLE, words))
         family = feature.split(".", 1)[0] + ".*"
         return self.features.get(feature, self.features.get(family, UNDECLARED))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from neuroport.errors import Problem
+from neuroport.errors import Problem, listed
+from neuroport.model.description import closest
 from neuroport.model.neurons import Neuron
 from neuroport.model.nodes import Input, Misfit, Node, Output, bounds_of
 from neuroport.model.numerics import Numerics
@@ -18,9 +19,14 @@ Nodes = Mapping[str, Node | None]
 
 
 class Link(Protocol):
-    source: str
-    target: str
-    delay: int
+    """An edge, as far as this file looks at it."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def delay(self) -> int: ...
 
 
 class Shapes(NamedTuple):
@@ -30,9 +36,15 @@ class Shapes(NamedTuple):
     leaving: dict[str, Shape]
 
 
-def check(nodes: Nodes, edges: Sequence[Link], dt: float | None, numerics: Numerics) -> list[Problem]:
-    """Every problem of a graph: names, ends, cycles, shapes, parameters."""
-    problems = [*_names(nodes), *_edges(nodes, edges), *_ends(nodes, edges)]
+def check(
+    nodes: Nodes, edges: Sequence[Link], dt: float | None, numerics: Numerics, complete: bool = True
+) -> list[Problem]:
+    """Every problem of a graph: names, ends, cycles, shapes, parameters.
+
+    complete: False where some edges could not be read, so that none can be said to be missing.
+    """
+    problems = [*_names(nodes), *_edges(nodes, edges)] if complete else []
+    problems += _ends(nodes, edges) if complete else []
     known = [edge for edge in edges if edge.source in nodes and edge.target in nodes]
     problems += [_cycle_problem(cycle) for cycle in undelayed_cycles(nodes, known)]
     shapes, found = infer_shapes(nodes, known)
@@ -52,8 +64,9 @@ def _edges(nodes: Nodes, edges: Sequence[Link]) -> Iterable[Problem]:
     for index, edge in enumerate(edges):
         for end in (edge.source, edge.target):
             if end not in nodes:
-                known = ", ".join(nodes) or "none"
-                yield Problem(f"edges.{index}", f"there is no node {end!r}", f"the nodes are: {known}")
+                close = closest(end, nodes)
+                hint = f"did you mean {close!r}? " if close else ""
+                yield Problem(f"edges.{index}", f"there is no node {end!r}", f"{hint}The nodes are: {listed(nodes)}")
         if (edge.source, edge.target) in seen:
             wrong = f"{edge.source} -> {edge.target} stands twice"
             yield Problem(f"edges.{index}", wrong, "remove one; to double a signal put Scale(scale=2) between")
@@ -62,25 +75,27 @@ def _edges(nodes: Nodes, edges: Sequence[Link]) -> Iterable[Problem]:
 
 def _ends(nodes: Nodes, edges: Sequence[Link]) -> Iterable[Problem]:
     kinds = {name: type(node) for name, node in nodes.items()}
-    for kind in (Input, Output):
-        if nodes and kind not in kinds.values() and None not in nodes.values():
-            fields = "shape=(...)" if kind is Input else ""
-            mend = f"add a node {kind.__name__}({fields}) and an edge"
-            yield Problem("nodes", f"the model has no {kind.__name__}", mend)
+    for end in (Input, Output):
+        if nodes and end not in kinds.values() and None not in nodes.values():
+            fields = "shape=(...)" if end is Input else ""
+            mend = f"add a node {end.__name__}({fields}) and an edge"
+            yield Problem("nodes", f"the model has no {end.__name__}", mend)
     fed, read = {edge.target for edge in edges}, {edge.source for edge in edges}
     for name, kind in kinds.items():
         if kind is Input and name in fed:
             yield Problem(f"nodes.{name}", "an Input has an incoming edge", "send that edge to a node behind it")
         if kind is Output and name in read:
             yield Problem(f"nodes.{name}", "an Output has an outgoing edge", "start that edge at the node before it")
-        if kind is not Input and name not in fed:
+        if kind not in (Input, type(None)) and name not in fed:
             yield Problem(f"nodes.{name}", "nothing reaches this node", "add an edge that ends in it, or remove it")
-        if kind is not Output and name not in read:
-            yield Problem(f"nodes.{name}", "nothing reads this node", "add an edge from it, to an Output say, or remove it")
+        if kind not in (Output, type(None)) and name not in read:
+            mend = "add an edge from it, to an Output say, or remove it"
+            yield Problem(f"nodes.{name}", "nothing reads this node", mend)
 
 
 def _cycle_problem(cycle: Sequence[str]) -> Problem:
-    path = " -> ".join([*cycle, cycle[0]])
+    shown = cycle if len(cycle) <= 8 else (*cycle[:4], "...", *cycle[-3:])
+    path = " -> ".join([*shown, cycle[0]])
     mend = f"give one of its edges a delay: Edge({cycle[-1]!r}, {cycle[0]!r}, delay=1)"
     return Problem("edges", f"the cycle {path} has no delay", mend)
 
@@ -138,14 +153,18 @@ def infer_shapes(nodes: Nodes, edges: Sequence[Link]) -> tuple[Shapes, list[Prob
         arriving = {edge.source: shapes.leaving[edge.source] for edge in edges
                     if edge.target == name and edge.source in shapes.leaving}
         if len(set(arriving.values())) > 1:
-            listed = ", ".join(f"{shape} from {source}" for source, shape in arriving.items())
+            each = listed(f"{shape} from {source}" for source, shape in arriving.items())
             mend = "edges into one node add up, so their shapes must be equal"
-            problems.append(Problem(f"nodes.{name}", f"receives shapes that differ: {listed}", mend))
+            problems.append(Problem(f"nodes.{name}", f"receives shapes that differ: {each}", mend))
     return shapes, problems
 
 
 def _parameters(nodes: Nodes, shapes: Shapes, dt: float | None, numerics: Numerics) -> list[Problem]:
     problems = []
+    for name, node in nodes.items():
+        if isinstance(node, Neuron) and type(node).integrate is Neuron.integrate:
+            mend = "write its equations: def integrate(self, c, s, x)"
+            problems.append(Problem(f"nodes.{name}", f"{type(node).__name__} defines no integrate", mend))
     for name, shape in shapes.entering.items():
         node = nodes[name]
         assert node is not None

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +29,7 @@ class Description(BaseModel):
         ser_json_inf_nan="constants",
     )
     error_class: ClassVar[type[Invalid]] = InvalidModel
+    also: ClassVar[tuple[str, ...]] = ()  # names that may stand beside the fields in plain data
 
     def __init__(self, *args: Any, **fields: Any):
         """Fields by name; positional arguments fill the class's own fields first, then its bases'."""
@@ -46,6 +48,12 @@ class Description(BaseModel):
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # nested ones validate in the core
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            raise self.error_class(problems_of(error, type(self)), type(self).__name__) from None
+
     @classmethod
     def parse(cls, data: Any) -> Self:
         """From plain data (dicts, lists, numbers), with every problem reported at once."""
@@ -53,13 +61,16 @@ class Description(BaseModel):
             return cls.model_validate(data)
         except ValidationError as error:
             raise cls.error_class(problems_of(error, cls)) from None
+        except RecursionError:
+            problem = Problem("", "is nested without end", "let no part refer to itself (by a YAML alias, say)")
+            raise cls.error_class([problem]) from None
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """From a JSON document."""
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise cls.error_class([_unreadable("JSON", error)]) from None
         return cls.parse(data)
 
@@ -68,20 +79,23 @@ class Description(BaseModel):
         """From a YAML document."""
         try:
             data = yaml.load(text, _Loader)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise cls.error_class([_unreadable("YAML", error)]) from None
         return cls.parse(data)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """From a .json or .yaml file."""
-        path = Path(path)
         try:
+            path = Path(path)
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, TypeError) as error:
             problem = Problem(str(path), f"cannot be read: {error}", "give the path of a text file")
             raise cls.error_class([problem]) from None
-        return cls.from_json(text) if path.suffix == ".json" else cls.from_yaml(text)
+        try:
+            return cls.from_json(text) if path.suffix == ".json" else cls.from_yaml(text)
+        except Invalid as error:
+            raise cls.error_class(error.problems, f"{cls.__name__.lower()} {path}") from None
 
     def to_data(self) -> dict[str, Any]:
         """As plain dicts, lists, strings and numbers."""
@@ -94,11 +108,14 @@ class Description(BaseModel):
         return yaml.dump(self.to_data(), Dumper=_Dumper, sort_keys=False, width=100)
 
 
+_MERGE = "tag:yaml.org,2002:merge"  # `<<: *defaults`
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which 1e-3 is a number (YAML 1.1 wants 1.0e-3) and no key stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(
@@ -117,7 +134,7 @@ def _represent_list(dumper: yaml.SafeDumper, data: list[Any]) -> yaml.Node:
 
 
 _Dumper.add_representer(list, _represent_list)
-_FLOAT = yaml.resolver.re.compile(
+_FLOAT = re.compile(
     r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
     r"|\.[0-9_]+(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
@@ -125,7 +142,10 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456
 
 
 def _unreadable(kind: str, error: Exception) -> Problem:
-    return Problem("", f"not {kind}: {error}", f"mend the {kind} at the place named")
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    wrong = " ".join(str(getattr(error, "problem", None) or error).split())
+    return Problem(place, f"not {kind}: {wrong}", f"mend the {kind} there")
 
 
 def nested(problems: list[Problem]) -> PydanticCustomError:
@@ -137,7 +157,7 @@ def problems_of(error: ValidationError, described: type[BaseModel]) -> list[Prob
     """Pydantic's findings as problems with paths and mends."""
     found = []
     for item in error.errors(include_url=False):
-        place = ".".join(str(part) for part in item["loc"])
+        place = ".".join(str(part) for part in item["loc"] if not _is_pydantics_own(part))
         if item["type"] == _NESTED:
             found += [problem.under(place) for problem in item["ctx"]["found"]]
         else:
@@ -145,47 +165,72 @@ def problems_of(error: ValidationError, described: type[BaseModel]) -> list[Prob
     return list(dict.fromkeys(found))
 
 
+def _is_pydantics_own(part: Any) -> bool:
+    """Parts of a location that name a branch of a schema, such as ``function-before[...]`` or ``[key]``."""
+    return isinstance(part, str) and part.endswith("]") and "[" in part
+
+
 def _explain(item: Any, described: type[BaseModel]) -> tuple[str, str]:
     kind, given = item["type"], item.get("input")
     if kind == "missing":
         return "is missing", "add it"
     if kind == "extra_forbidden":
-        return "is not a field here", _closest(str(item["loc"][-1]), _fields_at(described, item["loc"]))
+        return "is not a field here", _closest(str(item["loc"][-1]), _names_of(_class_at(described, item["loc"][:-1])))
     if kind == "frozen_instance":
-        return "descriptions are frozen", "make a changed copy with .model_copy(update={...})"
+        return "descriptions are frozen", "make a changed one: type(x).parse({**x.to_data(), ...})"
     shown = repr(given)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    if kind in _WORDS:
+        wrong, mend = _WORDS[kind]
+        names = ", ".join(_names_of(_class_at(described, item["loc"]))) or "its fields"
+        return f"{wrong} (got {shown})", mend.format(fields=names, **item.get("ctx", {}))
     message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    message = message[:1].lower() + message[1:]
-    if isinstance(given, Mapping) and kind != "value_error":
-        return message, "see the fields in the documentation of this section"
-    return f"{message} (got {shown})", _MENDS.get(kind, "give a value of that kind")
+    return f"{message[:1].lower() + message[1:]} (got {shown})", "change the value"
 
 
-_MENDS = {
-    "greater_than": "give a larger value",
-    "greater_than_equal": "give a larger value",
-    "less_than": "give a smaller value",
-    "less_than_equal": "give a smaller value",
-    "literal_error": "choose one of those",
-    "finite_number": "give a finite number",
-    "float_type": "give a number",
-    "value_error": "change the value",
+# Pydantic's kinds of error in our words: what is wrong, and the mend
+_WORDS = {
+    **dict.fromkeys(("float_parsing", "float_type"), ("is no number", "give a plain number, such as 0.5 or 1e-3")),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), ("is no whole number", "give a whole number")),
+    **dict.fromkeys(("bool_parsing", "bool_type"), ("is neither true nor false", "write true or false")),
+    **dict.fromkeys(("tuple_type", "list_type"), ("is no list", "give a list, such as [...]")),
+    **dict.fromkeys(("model_type", "dict_type"), ("is no mapping", "give a mapping of {fields}")),
+    "string_type": ("is no text", "give a text; in YAML put numbers that are names in quotes"),
+    "too_long": ("has too many items", "give at most {max_length}"),
+    "too_short": ("has too few items", "give at least {min_length}"),
+    "invalid_key": ("is no field: names of fields are texts", "remove it"),
+    "greater_than": ("is too small", "give a number greater than {gt:g}"),
+    "greater_than_equal": ("is too small", "give {ge:g} or more"),
+    "less_than": ("is too large", "give a number less than {lt:g}"),
+    "less_than_equal": ("is too large", "give {le:g} or less"),
+    "finite_number": ("is not finite", "give a finite number"),
+    "literal_error": ("is none of the possible values", "choose {expected}"),
 }
 
 
-def _fields_at(described: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """Fields of the class in which an unknown field was found, as far as the path leads there."""
+def _class_at(described: type[BaseModel], location: tuple[Any, ...]) -> Any:
+    """The class of descriptions that stands at a path, as far as the path leads there."""
     current: Any = described
-    for part in location[:-1]:
-        field = getattr(current, "model_fields", {}).get(part)
-        kind = getattr(field, "annotation", None)
-        current = kind if isinstance(kind, type) else None
-    return list(getattr(current, "model_fields", {}))
+    for part in location:
+        kind = getattr(getattr(current, "model_fields", {}).get(part), "annotation", None)
+        options = [kind, *get_args(kind)]
+        current = next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), None)
+    return current
 
 
-def _closest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
+def _names_of(described: Any) -> list[str]:
+    return [*getattr(described, "model_fields", {}), *getattr(described, "also", ())]
+
+
+def _closest(word: str, known: Sequence[str]) -> str:
+    close = closest(word, known)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {close!r}?"
     return f"remove it; the fields are: {', '.join(known)}" if known else "remove it"
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, capitals aside."""
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), names, 1)
+    return names[close[0]] if close else None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from neuroport.errors import Problem
+from neuroport.errors import NeuroportError, Problem
 from neuroport.model.check import check, infer_shapes
 from neuroport.model.description import Description, nested, problems_of
 from neuroport.model.kinds import Member
-from neuroport.model.nodes import AnyNode, Node
+from neuroport.model.neurons import Neuron
+from neuroport.model.nodes import AnyNode, Misfit, Node
 from neuroport.model.numerics import Numerics
+from neuroport.model.sequence import expand
 from neuroport.model.values import Shape
 
 
@@ -34,6 +37,9 @@ class Edge(Description):
 def _as_edge(value: Any) -> Any:
     if isinstance(value, (tuple, list)) and 2 <= len(value) <= 3:
         return dict(zip(("source", "target", "delay"), value, strict=False))
+    if not isinstance(value, (Edge, Mapping)):
+        mend = "write [source, target], [source, target, delay], or a mapping of those"
+        raise nested([Problem("", f"is no edge (got {value!r:.60})", mend)])
     return value
 
 
@@ -51,6 +57,15 @@ class Recurrent(Node):
     neuron: AnyNode
     bias_at_start: bool = True
 
+    def model_post_init(self, context: Any) -> None:
+        if not isinstance(self.neuron, Neuron):
+            wrong = f"is a {type(self.neuron).__name__}, no neuron"
+            raise nested([Problem("neuron", wrong, "give the connection first: Recurrent(Linear(...), LIF(...))")])
+
+    def output_shape(self, shape: Shape) -> Shape:
+        mend = "use Model.sequential, or two nodes and the edges (neuron, connection, 1) and (connection, neuron)"
+        raise Misfit("is a short form for lists of layers, no node of a graph", mend)
+
 
 class Model(Description):
     """A spiking network, described once. No arrays: initial values are described, not held.
@@ -60,6 +75,8 @@ class Model(Description):
     neurons. In JSON and YAML, ``input`` and ``layers`` may stand in place of nodes and edges.
     Raises InvalidModel with every problem.
     """
+
+    also: ClassVar[tuple[str, ...]] = ("input", "layers")
 
     nodes: dict[str, AnyNode]
     edges: tuple[AnyEdge, ...]
@@ -84,14 +101,16 @@ class Model(Description):
     def _report_everything(cls, data: Any, handler: Any) -> Any:
         if not isinstance(data, Mapping):
             return handler(data)
-        if "layers" in data:
-            data = _expand(data)
+        problems: list[Problem] = []
+        unread: set[str] = set()
+        if "layers" in data or ("input" in data and "nodes" not in data):
+            data, problems, unread = expand(data)
         try:
             model = handler(data)
         except ValidationError as error:
-            problems = problems_of(error, cls)
-            problems += check(_salvage_nodes(data.get("nodes")), _salvage_edges(data.get("edges")), None, Numerics())
-            raise nested(problems) from None
+            problems += problems_of(error, cls)
+        if problems:
+            raise nested(problems + _salvaged(data, unread))
         problems = check(model.nodes, model.edges, model.dt, model.numerics)
         if problems:
             raise nested(problems)
@@ -111,68 +130,27 @@ class Model(Description):
         return hash(self.fingerprint)
 
 
-def _expand(data: Mapping[str, Any]) -> dict[str, Any]:
-    """``input`` and ``layers`` as nodes and edges."""
-    for key in ("nodes", "edges"):
-        if key in data:
-            raise nested([Problem(key, "stands beside layers", "describe the model by layers, or by nodes and edges")])
-    if "input" not in data:
-        raise nested([Problem("input", "is missing", "give the input's shape, such as [12]")])
-    layers, shape = data["layers"], data["input"]
-    if isinstance(layers, Mapping):
-        layers = list(layers.items())
-    if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
-        raise nested([Problem("layers", "is no list with at least one layer", "list nodes such as Linear and LIF")])
-    shape = (shape,) if isinstance(shape, int) else shape
-    nodes: dict[str, Any] = {"input": {"type": "Input", "shape": shape}}
-    edges: list[Any] = []
-    last = "input"
-    for index, item in enumerate(layers):
-        name, layer = item if isinstance(item, (tuple, list)) and len(item) == 2 else (None, item)
-        kind = _kind_of(layer)
-        if kind == "Recurrent":
-            layer = Member(Node).validate(layer)
-            neuron = name or f"{index}_{_kind_of(layer.neuron).lower()}"
-            back = f"{neuron}_recurrent"
-            nodes[neuron], nodes[back] = layer.neuron, layer.connection
-            first, second = (1, 0) if layer.bias_at_start else (0, 1)
-            edges += [(last, neuron, 0), (neuron, back, first), (back, neuron, second)]
-            last = neuron
-            continue
-        name = name or f"{index}_{kind.lower()}"
-        if name in nodes:
-            raise nested([Problem(f"layers.{index}", f"the name {name!r} stands twice", "give each layer its own")])
-        nodes[name] = layer
-        edges.append((last, name, 0))
-        last = name
-    nodes["output"] = {"type": "Output"}
-    edges.append((last, "output", 0))
-    rest = {key: value for key, value in data.items() if key not in ("input", "layers")}
-    return {**rest, "nodes": nodes, "edges": edges}
+def _salvaged(data: Mapping[str, Any], unread: set[str]) -> list[Problem]:
+    """The problems of that part of a graph that can be read."""
+    nodes: dict[str, Node | None] = dict.fromkeys(unread)
+    given = data.get("nodes")
+    for name, value in given.items() if isinstance(given, Mapping) else ():
+        nodes[str(name)] = _read(Member(Node).validate, value)
+    listed = data.get("edges")
+    edges = [_read(lambda value: Edge.model_validate(_as_edge(value)), value)
+             for value in (listed if isinstance(listed, Sequence) and not isinstance(listed, str) else [None])]
+    dt = data.get("dt")
+    numerics = _read(Numerics.model_validate, data.get("numerics", {}))
+    return check(
+        nodes, [edge for edge in edges if edge is not None],
+        dt if isinstance(dt, float) and dt > 0 and numerics is not None else None, numerics or Numerics(),
+        complete=None not in edges and isinstance(given, Mapping),
+    )
 
 
-def _kind_of(layer: Any) -> str:
-    if isinstance(layer, Node):
-        return type(layer).__name__
-    return str(layer.get("type", "layer") if isinstance(layer, Mapping) else layer)
-
-
-def _salvage_nodes(data: Any) -> dict[str, Node | None]:
-    """Those nodes that can be read; None for the others."""
-    found: dict[str, Node | None] = {}
-    for name, value in data.items() if isinstance(data, Mapping) else ():
-        try:
-            found[str(name)] = Member(Node).validate(value)
-        except Exception:  # whatever is wrong with it has been reported already
-            found[str(name)] = None
-    return found
-
-
-def _salvage_edges(data: Any) -> list[Edge]:
-    found = []
-    for value in data if isinstance(data, Sequence) and not isinstance(data, str) else ():
-        try:
-            found.append(value if isinstance(value, Edge) else Edge.model_validate(_as_edge(value)))
-        except ValidationError:
-            continue
-    return found
+def _read(reader: Callable[[Any], Any], value: Any) -> Any:
+    """A part of a description; None where it cannot be read, which has been reported already."""
+    try:
+        return reader(value)
+    except (ValidationError, PydanticCustomError, NeuroportError):
+        return None

@@ -6,7 +6,6 @@ YAML a member is a mapping with ``type``, or just its name where all its fields 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import core_schema
 
 from neuroport.errors import InvalidModel, Problem
-from neuroport.model.description import Description, nested, problems_of
+from neuroport.model.description import Description, closest, nested, problems_of
 
 
 class Kind(Description):
@@ -58,14 +57,21 @@ class Member:
     def validate(self, value: Any) -> Kind:
         known = self.base.family
         if isinstance(value, self.base):
+            if type(value).__dict__.get("abstract", False):
+                wrong = f"{type(value).__name__} is a base class"
+                raise nested([Problem("", wrong, f"use one of: {', '.join(known)}, or a subclass of your own")])
             return value
-        name = value if isinstance(value, str) else value.get("type") if isinstance(value, Mapping) else None
-        if name is None:
+        if isinstance(value, type) and issubclass(value, self.base):
+            called = value.__name__
+            raise nested([Problem("", f"is the class {called} itself", f"give an instance: {called}(...)")])
+        given = value.get("type") if isinstance(value, Mapping) else value if isinstance(value, str) else None
+        if given is None:
             wrong = f"is no {self.base.__name__} (got {value!r:.60})"
             raise nested([Problem("", wrong, f"write {{type: NAME, ...}} with one of: {', '.join(known)}")])
+        name = str(given)
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, 1)
-            mend = f"did you mean {close[0]!r}? " if close else ""
+            close = closest(name, known)
+            mend = f"did you mean {close!r}? " if close else ""
             mend += f"Known: {', '.join(known)}; a class of your own must be imported first"
             raise nested([Problem("type", f"there is no {self.base.__name__} of type {name!r}", mend)])
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -12,7 +13,27 @@ from neuroport.model.description import nested
 from neuroport.model.nodes import Misfit, Node, ParameterSpec
 from neuroport.model.values import AnyInitializer, Constant, KaimingUniform, Shape, Value
 
-Pair = Annotated[tuple[int, int], BeforeValidator(lambda value: (value, value) if isinstance(value, int) else value)]
+
+def _as_pair(value: Any) -> Any:
+    """One whole number for both axes, or two. Raises what Pydantic reports."""
+    pair = (value, value) if isinstance(value, Integral) else value
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(_is_whole, pair)):
+        raise nested([Problem("", f"is no whole number or pair of them (got {value!r:.60})", "give 3 or [3, 3]")])
+    return tuple(map(int, pair))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _as_padding(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("same", "valid"):
+        raise nested([Problem("", f"is no padding (got {value!r:.60})", "give 'same', 'valid', or numbers such as 1")])
+    return value if isinstance(value, str) else _as_pair(value)
+
+
+Pair = Annotated[tuple[int, int], BeforeValidator(_as_pair)]
+Padding = Annotated[tuple[int, int] | Literal["same", "valid"], BeforeValidator(_as_padding)]
 
 # torch's default for the weights of Linear and Conv2d
 DEFAULT_WEIGHT = KaimingUniform(gain=1 / math.sqrt(3))
@@ -58,7 +79,7 @@ class Window(Node):
     def _image(self, shape: Shape) -> tuple[int, int, int]:
         if len(shape) != 3:
             raise Misfit(f"needs input (C, H, W), gets shape {shape}", "give Input(shape=(C, H, W))")
-        return shape  # type: ignore[return-value]
+        return shape
 
     @staticmethod
     def _slide(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> int:
@@ -80,7 +101,7 @@ class Conv2d(Window):
     out_channels: int = Field(gt=0)
     kernel_size: Pair
     stride: Pair = (1, 1)
-    padding: Pair | Literal["same", "valid"] = (0, 0)
+    padding: Padding = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = Field(1, gt=0)
     bias: bool = True

@@ -36,7 +36,7 @@ class Neuron(Node):
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
-        cls.State = namedtuple("State", cls.state)
+        cls.State = namedtuple("State", cls.state)  # type: ignore[misc]
 
     def coefficients(self, p: Any, step: Step) -> dict[str, Array]:
         """What the equations need beside the parameters: decays and gains of one step.
@@ -188,6 +188,7 @@ class ALIF(_Leak, SpikingNeuron):
     abstract: ClassVar[bool] = False
     state: ClassVar[tuple[str, ...]] = ("v", "a")
 
+    tau: OptionalTime = None  # again, so that it stays the first: ALIF(20e-3)
     tau_adapt: Time = 200e-3
     beta: Value = 0.2
 

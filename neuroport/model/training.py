@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from neuroport.dynamics import ops
 from neuroport.dynamics.ops import Array
-from neuroport.errors import Invalid, InvalidExperiment, Problem
+from neuroport.errors import Invalid, InvalidExperiment, Problem, listed
 from neuroport.model.description import Description, nested, problems_of
 from neuroport.model.graph import Model
 from neuroport.model.kinds import Kind, Member
@@ -33,6 +34,8 @@ class Loss(Kind):
 
     output: which Output node is judged; needed only where the model has several.
     """
+
+    error_class: ClassVar[type[Invalid]] = InvalidExperiment
 
     output: str | None = None
 
@@ -60,7 +63,7 @@ class CrossEntropy(Loss):
         if self.over == "last":
             return ops.take(outputs, 0, -1)
         summed = ops.sum(outputs, 0)
-        return summed if self.over == "sum" else summed / _length(outputs)
+        return summed if self.over == "sum" else summed / _length(ops.take(outputs, 1, 0))
 
     def per_sample(self, outputs: Array, targets: Array) -> Array:
         scores = self.scores(outputs)  # (B, C)
@@ -74,6 +77,8 @@ class Regularizer(Kind):
 
     nodes: their names; all spiking neurons where not given.
     """
+
+    error_class: ClassVar[type[Invalid]] = InvalidExperiment
 
     nodes: tuple[str, ...] | None = None
 
@@ -97,7 +102,7 @@ class RateBounds(Regularizer):
         return self
 
     def penalty(self, spikes: Array, weights: Array) -> Array:
-        rates = ops.sum(spikes, 0) / _length(spikes)  # (B, N)
+        rates = ops.sum(spikes, 0) / _length(ops.take(spikes, 1, 0))  # (B, N)
         rate = ops.sum(rates * ops.expand(weights, 1, rates), 0)  # (N,)
         below, above = ops.relu(self.lower - rate), ops.relu(rate - self.upper)
         return self.strength * ops.sum(below * below + above * above, 0) / _length(rate)
@@ -105,6 +110,8 @@ class RateBounds(Regularizer):
 
 class Optimizer(Kind):
     """A first-order optimizer. learning_rate is the schedule's factor-one value."""
+
+    error_class: ClassVar[type[Invalid]] = InvalidExperiment
 
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
 
@@ -132,6 +139,8 @@ class AdamW(Adam):
 
 class Schedule(Kind):
     """How the learning rate moves over a training."""
+
+    error_class: ClassVar[type[Invalid]] = InvalidExperiment
 
     @abc.abstractmethod
     def factors(self, steps_per_epoch: int, epochs: int) -> np.ndarray:
@@ -182,10 +191,10 @@ class Training(Description):
         found = []
         outputs = [name for name, node in model.nodes.items() if isinstance(node, Output)]
         if self.loss.output is None and len(outputs) > 1:
-            mend = f"name one of: {', '.join(outputs)}"
+            mend = f"name one of: {listed(outputs)}"
             found.append(Problem("loss.output", f"the model has {len(outputs)} outputs", mend))
         elif self.loss.output not in (None, *outputs):
-            mend = f"the outputs are: {', '.join(outputs)}"
+            mend = f"the outputs are: {listed(outputs)}"
             found.append(Problem("loss.output", f"there is no Output {self.loss.output!r}", mend))
         elif isinstance(self.loss, CrossEntropy):
             judged = self.loss.output or outputs[0]
@@ -196,7 +205,7 @@ class Training(Description):
         for index, regularizer in enumerate(self.regularizers):
             for name in regularizer.nodes or ():
                 if name not in spiking:
-                    mend = f"the spiking nodes are: {', '.join(spiking) or 'none'}"
+                    mend = f"the spiking nodes are: {listed(spiking)}"
                     found.append(Problem(f"regularizers.{index}.nodes", f"{name!r} does not spike", mend))
         return found
 
@@ -227,8 +236,22 @@ class Experiment(Description):
         try:
             experiment = handler(data)
         except ValidationError as error:
-            raise nested(problems_of(error, cls)) from None
+            raise nested(problems_of(error, cls) + _salvaged(data)) from None
         problems = [problem.under("training") for problem in experiment.training.problems_with(experiment.model)]
         if problems:
             raise nested(problems)
         return experiment
+
+
+def _salvaged(data: Any) -> list[Problem]:
+    """What of the readable part of a training does not fit the model, where that can be read."""
+    if not isinstance(data, Mapping):
+        return []
+    try:
+        given = data.get("training", {})
+        model = data["model"] if isinstance(data["model"], Model) else Model.parse(data["model"])
+        kept = given if isinstance(given, Training) else Training.parse(
+            {name: given[name] for name in ("loss", "regularizers") if name in given})
+    except (KeyError, TypeError, Invalid):
+        return []  # reported already
+    return [problem.under("training") for problem in kept.problems_with(model)]

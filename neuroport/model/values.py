@@ -85,20 +85,20 @@ AnyInitializer = Annotated[Initializer, Member(Initializer)]
 def _as_initial(value: Any) -> Any:
     value = _python(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return _number(value)
     if isinstance(value, (list, tuple)):
-        return _tuples(value)
+        return _regular(_tuples(value))
     return Member(Initializer).validate(value)
 
 
 def _as_value(value: Any) -> Any:
     value = _python(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, (list, tuple)):
-        return Parameter(value=value, trainable=False)
+        return _number(value)
     if isinstance(value, Parameter):
         return value
+    if isinstance(value, (list, tuple)):
+        value = {"value": value, "trainable": False}
     if isinstance(value, Mapping):
         try:
             return Parameter.model_validate(value)
@@ -106,6 +106,13 @@ def _as_value(value: Any) -> Any:
             raise nested(problems_of(error, Parameter)) from None
     wrong = f"is no number, list or Parameter (got {value!r:.60})"
     raise nested([Problem("", wrong, "give a number, a list of numbers, or Parameter(value=..., trainable=True)")])
+
+
+def _number(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise nested([Problem("", "is too large for a number", "give a smaller one")]) from None
 
 
 def _python(value: Any) -> Any:
@@ -118,7 +125,16 @@ def _tuples(value: Any) -> Any:
         return tuple(map(_tuples, value))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise nested([Problem("", f"{value!r:.60} stands among the numbers", "give numbers alone")])
-    return float(value)
+    return _number(value)
+
+
+def _regular(value: Any) -> Any:
+    """Nested tuples, all of one length at each depth."""
+    try:
+        np.asarray(value, dtype=float)
+    except ValueError:
+        raise nested([Problem("", "its lists differ in length", "give lists of one length at each depth")]) from None
+    return value
 
 
 _INITIAL_SCHEMA: dict[str, Any] = {

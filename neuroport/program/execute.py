@@ -13,7 +13,7 @@ from typing import Protocol
 from neuroport.dynamics.ops import Array
 from neuroport.model.nodes import Input
 from neuroport.program.lower import Program
-from neuroport.program.schedule import Parallel, Stepped
+from neuroport.program.schedule import Parallel, Segment, Stepped
 from neuroport.program.stepping import Arrays, delayed
 
 Records = Sequence[tuple[str, str]]
@@ -50,7 +50,7 @@ def execute(
     after: dict[str, Array] = {}
     lines: dict[str, Array] = {}
 
-    def arriving(segment: Parallel | Stepped, name: str) -> Array | None:
+    def arriving(segment: Segment, name: str) -> Array | None:
         total = inputs[name] if isinstance(program.node(name), Input) else None
         for edge in program.external(segment, name):
             term = values[edge.source]

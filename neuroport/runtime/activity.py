@@ -23,17 +23,17 @@ def complaints(program: Program, rates: Mapping[str, np.ndarray]) -> list[str]:
     """
     found = []
     for name, rate in rates.items():
-        silent, count = int((rate <= SILENT_RATE).sum()), rate.size
+        silent, count, layers = int((rate <= SILENT_RATE).sum()), rate.size, _before(program, name)
         if 2 * silent > count:
             found.append(
                 f"population {name!r} is silent: {silent} of {count} neurons spike at most {SILENT_RATE:g} times a "
-                f"step, and what is silent hardly learns. Mend: weight_init: FluctuationDriven on {_before(program, name)}"
-                ", a lower v_threshold, or the regularizer RateBounds(lower=0.01)"
+                f"step, and what is silent hardly learns. Mend: weight_init: FluctuationDriven on {layers}, a lower "
+                "v_threshold, or the regularizer RateBounds(lower=0.01)"
             )
         elif rate.mean() > SATURATED_RATE and not program.neurons[name].numerics.multi_spike:
             found.append(
-                f"population {name!r} is saturated: its {count} neurons spike {rate.mean():.2f} times a step on average. "
-                f"Mend: smaller initial weights on {_before(program, name)} (FluctuationDriven with a larger kappa), a "
+                f"population {name!r} is saturated: its {count} neurons spike {rate.mean():.2f} times a step on "
+                f"average. Mend: smaller initial weights on {layers} (FluctuationDriven with a larger kappa), a "
                 "higher v_threshold, or the regularizer RateBounds(upper=0.2)"
             )
     return found

@@ -62,6 +62,15 @@ class RunFolder:
         write_atomically(self.path / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
 
 
+def unused(path: Path) -> Path:
+    """The path itself, or with -2, -3, ... behind it: the first that does not exist."""
+    candidate, count = path, 1
+    while candidate.exists():
+        count += 1
+        candidate = path.with_name(f"{path.name}-{count}")
+    return candidate
+
+
 def parameter_bytes(parameters: Mapping[str, np.ndarray]) -> bytes:
     """Parameters in the safetensors format, names in order."""
     ordered = {name: np.ascontiguousarray(parameters[name]) for name in sorted(parameters)}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
+from neuroport.runtime.activity import LayerWarning
 from neuroport.runtime.callbacks import Callback, Piece, Plan
 from neuroport.runtime.run import Run
 
@@ -53,6 +58,35 @@ class LiveProgress(Callback):
 
     def on_end(self, run: Run | None) -> None:
         self.bar.stop()
+
+
+@contextmanager
+def warnings_on(console: Console) -> Iterator[None]:
+    """Layer warnings as sentences on a console, without Python's file and line."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, LayerWarning):
+                console.print(f"[yellow]warning:[/yellow] {escape(str(message))}", soft_wrap=True)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
+
+
+def report(run: Run) -> str:
+    """A run's result in two or three lines."""
+    found = run.summary
+    tested = "no test set" if found["test_accuracy"] is None else f"test accuracy {found['test_accuracy']:.2%}"
+    lines = [
+        f"{tested}, validation {found['validation_accuracy']:.2%} "
+        f"(best epoch {found['best_epoch']} of {found['epochs']})",
+        f"{found['samples_per_second']:,.0f} samples/s, {clock(found['seconds'])} in all, "
+        f"on {found['engine']} ({found['device']})",
+    ]
+    return "\n".join([*lines, f"run: {run.folder}"] if run.folder else lines)
 
 
 def clock(seconds: float) -> str:

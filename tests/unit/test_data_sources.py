@@ -60,7 +60,7 @@ def test_shuffled_labels_keep_activity_and_counts_and_lose_the_pairing():
 
 def test_every_fault_of_every_part_is_named_at_once():
     with pytest.raises(InvalidData) as raised:
-        data.splits(train=(np.full((2, 3, 1), 0.5), np.zeros(2, int)), validation=(np.zeros((2, 3, 1)), np.zeros(3, int)))
+        data.splits((np.full((2, 3, 1), 0.5), np.zeros(2, int)), (np.zeros((2, 3, 1)), np.zeros(3, int)))
     assert "train.x" in str(raised.value) and "validation.y" in str(raised.value)
 
 

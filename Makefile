@@ -1,0 +1,25 @@
+# `make demo` trains the Braille network on two engines; `make test` runs every check. Both set up .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXAMPLE := $(wildcard plugins/example_engine/pyproject.toml)
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# one call for all of it, so that pip resolves the constraints once
+$(STAMP): pyproject.toml constraints.txt $(EXAMPLE)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all,test]' $(if $(EXAMPLE),-e plugins/example_engine)
+	touch $@

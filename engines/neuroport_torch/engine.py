@@ -1,0 +1,155 @@
+"""The torch engine: programs on torch tensors, with generated loops where there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuroport.data.packing import Packed
+from neuroport.engine.base import Engine, Gradients, Metrics, Noise, Options, Record, RunResult, Trainable
+from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
+from neuroport.program.lower import Program
+from neuroport_torch import products
+from neuroport_torch.arena import Arena, Fresh
+from neuroport_torch.layers import LAYERS
+from neuroport_torch.runner import Compiled
+from neuroport_torch.runner import Noise as DeviceNoise
+from neuroport_torch.training import OPTIMIZERS, Staged, State, evaluate_batches, judge, train_batches
+
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+class TorchEngine(Engine):
+    """PyTorch on CPU and CUDA."""
+
+    name = "torch"
+
+    def devices(self) -> list[str]:
+        return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+
+    def capabilities(self, device: str | None = None) -> Capabilities:
+        optimizers = {f"optimizer.{kind.__name__}": FULL for kind in OPTIMIZERS}
+        return Capabilities({**stepping_engine(LAYERS), **optimizers}, precisions=tuple(PRECISIONS))
+
+    def compile(self, program: Program, options: Options) -> TorchExecutable:
+        return TorchExecutable(program, options, torch.device(options.device or self.devices()[0]))
+
+    def versions(self) -> dict[str, str]:
+        found = {"torch": torch.__version__}
+        if products.HAS_NUMBA:
+            from importlib.metadata import version
+
+            found["numba"] = version("numba")
+        return found
+
+
+class TorchExecutable(Trainable):
+    """A program on one device. Handles are dicts of tensors."""
+
+    def __init__(self, program: Program, options: Options, device: torch.device, fused: bool = True):
+        self.program, self.options, self.device = program, options, device
+        self.precision = options.precision or "float32"
+        self.compiled = Compiled(program, PRECISIONS[self.precision], device, fused)
+        self._arena = Arena()  # of evaluate and gradients; a training has its own
+
+    def _put(self, value: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """A copy on the device."""
+        return torch.tensor(np.asarray(value), dtype=dtype or self.compiled.dtype, device=self.device)
+
+    def load(self, parameters: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        return {name: self._put(value) for name, value in parameters.items()}
+
+    def export(self, handle: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+        return {name: value.detach().cpu().numpy().copy() for name, value in handle.items()}
+
+    def init_state(self, batch: int) -> dict[str, torch.Tensor]:
+        return self.compiled.zero_state(batch)
+
+    @torch.no_grad()
+    def run(
+        self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], record: Sequence[Record] = ()
+    ) -> RunResult:
+        activity = self.compiled.run(handle, self._puts(state), self._puts(inputs), Fresh(), list(record))
+        records: dict[str, dict[str, Any]] = {}
+        for (node, what), trace in activity.records.items():
+            records.setdefault(node, {})[what] = trace.cpu().numpy()
+        return RunResult(
+            {name: activity.values[name].cpu().numpy() for name in self.program.outputs}, records,
+            {name: value.cpu().numpy() for name, value in activity.state.items()},
+            {"device": str(self.device), "precision": self.precision, "products": products.describe(self.device),
+             "loops": self.compiled.describe()},
+        )
+
+    def _puts(self, arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        return {name: value.to(self.device, self.compiled.dtype) if isinstance(value, torch.Tensor) else self._put(value)
+                for name, value in arrays.items()}
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def gradients(
+        self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
+        weights: np.ndarray | None = None, noise: Noise | None = None,
+    ) -> Gradients:
+        self._arena.reset()
+        given = self._puts(inputs)
+        batch = next(iter(given.values())).shape[1]
+        shares = self._put(np.full(batch, 1.0 / batch) if weights is None else weights)
+        targets = np.asarray(targets)
+        expected = torch.int64 if np.issubdtype(targets.dtype, np.integer) else None
+        leaves = {name: value.detach().clone().requires_grad_(name in self.program.trainable)
+                  for name, value in handle.items()}
+        trained = {name: leaves[name] for name in self.program.trainable}
+        with torch.enable_grad():
+            loss, _ = judge(
+                self.compiled, self.training, leaves, self._puts(state), given, self._put(targets, expected), shares,
+                self._noise(noise), self._arena,
+            )
+        found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True) if loss.requires_grad else ()
+        zeros = {name: np.zeros(tuple(value.shape), np.dtype(self.precision)) for name, value in trained.items()}
+        return Gradients(float(loss.detach()), {
+            **zeros, **{name: g.cpu().numpy().copy() for name, g in zip(trained, found, strict=False) if g is not None}
+        })
+
+    def _noise(self, noise: Noise | None) -> DeviceNoise | None:
+        if noise is None:
+            return None
+        return DeviceNoise(noise.seed, noise.epoch, self._put(noise.samples, torch.int64))
+
+    # --- training ----------------------------------------------------------------------------------
+
+    def init_training(self, handle: Mapping[str, torch.Tensor]) -> State:
+        return State.begin(self.program, self.training, self.options.factors, dict(handle))
+
+    @torch.no_grad()
+    def current(self, training: State) -> dict[str, torch.Tensor]:
+        return {name: value.clone() for name, value in training.parameters(self.program).items()}
+
+    def stage(self, packed: Packed) -> Staged:
+        return Staged.of(packed, self.device)
+
+    def train_segment(
+        self, training: State, staged: Staged, order: np.ndarray, mask: np.ndarray, noise: tuple[int, int]
+    ) -> tuple[State, Metrics]:
+        with torch.enable_grad():
+            losses, right = train_batches(
+                self.compiled, self.training, training, staged, self._put(order, torch.int64), self._put(mask), noise
+            )
+        return training, Metrics(_numbers(losses), _numbers(right), np.asarray(mask).sum(1), {})
+
+    def evaluate(self, handle: Any, staged: Staged, order: np.ndarray, mask: np.ndarray) -> Metrics:
+        losses, right, rates = evaluate_batches(
+            self.compiled, self.training, dict(handle), staged, self._put(order, torch.int64), self._put(mask),
+            self._arena,
+        )
+        total = max(float(np.asarray(mask).sum()), 1.0)
+        return Metrics(_numbers(losses), _numbers(right), np.asarray(mask).sum(1),
+                       {name: _numbers(value) / total for name, value in rates.items()})
+
+
+def _numbers(values: torch.Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy().astype(np.float64)

@@ -1,0 +1,144 @@
+"""A Loop on the CPU as two generated numba functions: where it holds neurons, Linear, Scale and Dropout alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuroport.model.layers import Dropout, Linear, Scale
+from neuroport.program.lower import Program
+from neuroport.program.schedule import Stepped
+from neuroport.program.stepping import Arrays, delayed
+from neuroport_torch.arena import Arena
+from neuroport_torch.kernels.load import load
+from neuroport_torch.kernels.loop_source import GROUP, Key, Part, Source, forward_source, reverse_source
+from neuroport_torch.kernels.numba import supports
+from neuroport_torch.kernels.population import flat, over_time
+from neuroport_torch.kernels.threads import over
+from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
+
+Tensor = torch.Tensor
+KINDS: dict[type, str] = {Linear: "product", Scale: "factor", Dropout: "factor"}
+
+
+def parts_of(program: Program, segment: Stepped) -> list[Part] | None:
+    """The nodes of a segment as kernels know them; None where one is not known."""
+    found = []
+    for name in segment.nodes:
+        bound = program.neurons.get(name)
+        kind = "neuron" if bound else KINDS.get(type(program.node(name)))
+        if kind is None or (bound and not supports(bound.traced)):
+            return None
+        found.append(Part(name, kind, bound.traced if bound else None))
+    return found
+
+
+class FusedLoop:
+    """The segment of a cycle."""
+
+    restores = True
+
+    def __init__(self, program: Program, segment: Stepped, parts: list[Part], dtype: torch.dtype):
+        self.program, self.segment, self.parts = program, segment, parts
+        self.dtype = str(dtype).removeprefix("torch.")
+        self.neurons = {part.name: part.traced for part in parts if part.traced is not None}
+        self.sizes = [prod(program.leaving[part.name]) for part in parts]
+        self.sizes += [prod(program.entering[part.name]) for part in parts]
+        self._forward = cache(lambda given, written: forward_source(parts, segment.internal, given, written, self.dtype))
+        self._reverse = cache(lambda cotangents: reverse_source(parts, segment.internal, cotangents, self.dtype))
+
+    def forward(
+        self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],
+        record: tuple[Record, ...], masks: Tensors, arena: Arena,
+    ) -> Ran:
+        example = next(iter(given.values()))
+        steps, batch = example.shape[:2]
+        sources = {(name, what): (name, "cut.v" if what == "v_pre" else f"s.{what}")
+                   for name, what in record if what != "spikes"}
+        written = [(name, f"cut.{key}") for name, keys in keep.items() for key in keys] + list(sources.values())
+        written = list(dict.fromkeys(written))
+
+        def fresh(name: str) -> Tensor:
+            return arena.empty((steps, batch, *self.program.leaving[name]), example.dtype, example.device)
+
+        outputs = {part.name: fresh(part.name) for part in self.parts}
+        made = {place: fresh(place[0]) for place in written}
+        after = {f"{name}.{key}": state[f"{name}.{key}"].detach().clone()
+                 for name, traced in self.neurons.items() for key in traced.state}
+        values: dict[Key, Any] = self._constants(arrays, masks, batch)
+        values |= {("y", name): over_time(value) for name, value in outputs.items()}
+        values |= {("given", name): over_time(value) for name, value in given.items()}
+        values |= {("w", name, what.replace(".", "_")): over_time(value) for (name, what), value in made.items()}
+        values |= {("line", edge.key): over_time(state[edge.key]) for edge in self.segment.internal if edge.delay}
+        values |= {("s", *key.rsplit(".", 1)): flat(value) for key, value in after.items()}
+        self._run("forward", self._forward(tuple(given), tuple(written)), steps, batch, values)
+
+        for edge in self.segment.internal:
+            if edge.delay:
+                after[edge.key] = delayed(outputs[edge.source], state[edge.key])[1].clone()
+        return Ran(
+            outputs, {name: {key: made[name, f"cut.{key}"] for key in keys} for name, keys in keep.items()},
+            {place: outputs[place[0]] if place[1] == "spikes" else made[sources[place]] for place in record}, after,
+        )
+
+    def reverse(self, arrays: Arrays, past: Past, cotangents: Tensors, masks: Tensors, arena: Arena) -> Reversed:
+        example = next(iter(cotangents.values()))
+        steps, batch = example.shape[:2]
+
+        def fresh(shape: tuple[int, ...]) -> Tensor:
+            return arena.empty((steps, batch, *shape), example.dtype, example.device)
+
+        given = {part.name: fresh(self.program.entering[part.name]) for part in self.parts}
+        stateless = {part.name: fresh(self.program.leaving[part.name]) for part in self.parts if part.kind != "neuron"}
+        sums = {name: {key: example.new_zeros((batch, *self.program.leaving[name])) for key in traced.trained}
+                for name, traced in self.neurons.items()}
+        values: dict[Key, Any] = self._constants(arrays, masks, batch)
+        values |= {("gy", name): over_time(value) for name, value in cotangents.items()}
+        values |= {("gx", name): over_time(value) for name, value in given.items()}
+        values |= {("dy", name): over_time(value) for name, value in stateless.items()}
+        for name, traced in self.neurons.items():
+            values |= {("cut", name, key): over_time(past.cuts[name][key]) for key in traced.saved}
+            values |= {("first", name, key): flat(past.start[f"{name}.{key}"]) for key in traced.reads_state}
+            values |= {("acc", name, key): flat(value) for key, value in sums[name].items()}
+            if traced.reads_input:
+                values["x", name] = over_time(past.read[name]["x"])
+        self._run("reverse", self._reverse(tuple(cotangents)), steps, batch, values)
+        return Reversed(given, stateless, sums)
+
+    def _run(self, name: str, source: Source, steps: int, batch: int, values: Mapping[Key, Any]) -> None:
+        kernel = load(source.text, name)
+        tail = [values[key] for key in source.keys]
+        over(batch, GROUP, lambda lo, hi: kernel(steps, lo, hi, *self.sizes, *tail))
+
+    def _constants(self, arrays: Arrays, masks: Tensors, batch: int) -> dict[Key, Any]:
+        """Coefficients and parameters in the layouts that the kernels read."""
+        found: dict[Key, Any] = {}
+        for name, traced in self.neurons.items():
+            shape = self.program.leaving[name]
+            found |= {("c", name, key): flat(arrays.coefficients[name][key].detach().expand(shape))
+                      for key in traced.coefficients}
+        for part in self.parts:
+            node, own = self.program.node(part.name), arrays.parameters.get(part.name, {})
+            if part.kind == "product":
+                weight = own["weight"].detach()
+                found["weight", part.name] = weight.contiguous().numpy()
+                found["weight_t", part.name] = weight.t().contiguous().numpy()
+                found["bias", part.name] = own["bias"].detach().contiguous().numpy() if "bias" in own else np.zeros(
+                    len(weight), self.dtype)
+            elif part.kind == "factor":
+                found["factor", part.name] = self._factor(node, own, masks.get(part.name), part.name, batch)
+        return found
+
+    def _factor(self, node: Any, own: Tensors, mask: Tensor | None, name: str, batch: int) -> np.ndarray:
+        """What a node multiplies by, (M,)."""
+        shape = (batch, *self.program.leaving[name])
+        if isinstance(node, Scale):
+            factor = own["scale"].detach().cpu().numpy() if "scale" in own else node.scale
+        else:
+            factor = 1.0 if mask is None else mask.numpy()
+        return np.ascontiguousarray(np.broadcast_to(np.asarray(factor, self.dtype), shape)).reshape(-1)

@@ -1,0 +1,166 @@
+"""The tape in numba's dialect, and a population's whole time loop as one generated function.
+
+Rules that keep its numbers equal to the plain loop's: every constant in the arrays' own precision,
+no fastmath, no fused multiply-add, the recorded order of operations. A lane is one neuron of one
+sample; lanes are worked on in blocks, whose state stays in the first cache through all of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from textwrap import indent
+from typing import Any
+
+from neuroport.dynamics.printer import Templates, input_name, lines, node_name
+from neuroport.dynamics.tape import Graph, Node
+from neuroport.dynamics.trace import Traced
+
+BLOCK = 512  # lanes: 2 KiB of float32 an array, so that a dozen of them fit into 48 KiB
+
+NUMBA: Templates = {
+    "constant": "real({0!r})",
+    "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}", "neg": "-{0}",
+    "gt": "{0} > {1}", "ge": "{0} >= {1}", "lt": "{0} < {1}", "le": "{0} <= {1}",
+    "and": "{0} and {1}", "or": "{0} or {1}", "not": "not {0}",
+    "exp": "math.exp({0})", "expm1": "math.expm1({0})", "log": "math.log({0})", "sqrt": "math.sqrt({0})",
+    "tanh": "math.tanh({0})", "abs": "abs({0})", "floor": "np.floor({0})", "detach": "{0}",
+    "where": "{1} if {0} else {2}", "select": "{1} if {0} > zero else {2}",
+    "spike": "one if ({0} >= zero if {a1} else {0} > zero) else zero",
+}
+
+HEADER = """\
+import math
+import numpy as np
+from numba import njit
+real = np.{dtype}
+zero, one, inf, nan = real(0.0), real(1.0), math.inf, math.nan
+
+"""
+DECORATOR = '@njit(nogil=True, error_model="numpy", cache={cache})\n'
+
+
+def supports(traced: Traced) -> bool:
+    """Whether every operation of a neuron's step has a template."""
+    graphs = (traced.before, traced.after, traced.reverse, traced.restore)
+    return all(node.op in NUMBA or node.op == "input" for graph in graphs for node in graph.nodes)
+
+
+def header(dtype: str) -> str:
+    return HEADER.format(dtype=dtype)
+
+
+def assignments(graph: Graph) -> list[str]:
+    """The statements of a graph, one node each."""
+    return lines(graph, NUMBA)[0]
+
+
+def value(node: Node) -> str:
+    """What a graph's output is called after ``assignments``."""
+    return node_name(node, NUMBA)
+
+
+def loads(names: Iterable[str], places: dict[str, str]) -> list[str]:
+    """Statements that fetch a graph's inputs; ``places``: input -> expression."""
+    return [f"{input_name(name)} = {places[name]}" for name in names]
+
+
+def block(text: Sequence[str] | str, depth: int) -> str:
+    return indent(text if isinstance(text, str) else "\n".join(text), "    " * depth) + "\n"
+
+
+def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache: bool = False) -> str:
+    """``forward(steps, width, lo, hi, x, out, c_*, s_*, w_*)``.
+
+    Lanes lo to hi of x and out (T, M). c_NAME: coefficients (width,), width neurons a sample. s_NAME:
+    states (M,), overwritten by those after the run. w_*: what is written at each step, (T, M): any
+    of "cut.NAME" and "s.NAME" (after the step), in the order of ``written``.
+    """
+    coefficients = _needed(traced.coefficients, "c", traced.before, traced.after)
+    arguments = [f"c_{name}" for name in coefficients] + [f"s_{name}" for name in traced.state]
+    arguments += [_target(name) for name in written]
+    per_step = ["xt = x[t, start:stop]", "ot = out[t, start:stop]"]
+    per_step += [f"t_{_target(name)} = {_target(name)}[t, start:stop]" for name in written]
+    places = {"x": "xt[j]", **{f"c.{name}": f"k_{name}[j]" for name in coefficients},
+              **{f"s.{name}": f"v_{name}[j]" for name in traced.state}}
+    body = loads(traced.before.inputs, places)
+    body += loads((name for name in traced.after.inputs if name.startswith("c.") and name not in traced.before.inputs),
+                  places)
+    body += assignments(traced.before)
+    body += [f"{input_name(name)} = {value(node)}" for name, node in traced.before.outputs.items()]
+    body += assignments(traced.after)
+    body += [f"v_{name}[j] = {value(traced.after.outputs[f's.{name}'])}" for name in traced.state]
+    body += [f"ot[j] = {value(traced.after.outputs['out'])}"]
+    for name in written:
+        source = input_name(name) if name.startswith("cut.") else value(traced.after.outputs[name])
+        body.append(f"t_{_target(name)}[j] = {source}")
+    text = header(dtype) + DECORATOR.format(cache=cache)
+    text += f"def forward({', '.join(['steps', 'width', 'lo', 'hi', 'x', 'out', *arguments])}):\n"
+    text += block(_blocks(coefficients), 1)
+    text += block([f"v_{name} = s_{name}[start:stop]" for name in traced.state], 2)
+    text += block(["for t in range(steps):"], 2) + block(per_step, 3)
+    text += block("for j in range(stop - start):", 3) + block(body, 4)
+    return text
+
+
+def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
+    """``reverse(steps, width, lo, hi, gout, gx, [x], cut_*, first_*, c_*, acc_*)``.
+
+    gout, gx: cotangents of output and input (T, M). cut_NAME: ``traced.saved`` (T, M). first_NAME:
+    the states before the first step (M,), those of ``reads_state``. acc_NAME: sums of the trained
+    coefficients' cotangents (M,), zero at first.
+    """
+    coefficients = _needed(traced.coefficients, "c", traced.reverse, traced.restore)
+    arguments = ["gout", "gx", *(["x"] if traced.reads_input else [])]
+    arguments += [f"cut_{name}" for name in traced.saved] + [f"first_{name}" for name in traced.reads_state]
+    arguments += [f"c_{name}" for name in coefficients] + [f"acc_{name}" for name in traced.trained]
+    k_places = {f"c.{name}": f"k_{name}[j]" for name in coefficients}
+
+    text = header(dtype) + DECORATOR.format(cache=cache)
+    text += f"def reverse({', '.join(['steps', 'width', 'lo', 'hi', *arguments])}):\n"
+    text += block([f"g_{name} = np.empty({BLOCK}, real)" for name in traced.state], 1)
+    text += block([f"r_{name} = np.empty({BLOCK}, real)" for name in traced.reads_state], 1)
+    text += block(_blocks(coefficients), 1)
+    text += block([f"g_{name}[:] = zero" for name in traced.state], 2)
+    text += block([f"a_{name} = acc_{name}[start:stop]" for name in traced.trained], 2)
+    text += block("for t in range(steps - 1, -1, -1):", 2)
+    if traced.reads_state:
+        restored = loads(traced.restore.inputs, {
+            **k_places, **{f"cut.{name}": f"p_{name}[j]" for name in traced.saved}})
+        restored += assignments(traced.restore)
+        restored += [f"r_{name}[j] = {value(traced.restore.outputs[name])}" for name in traced.reads_state]
+        text += block("if t > 0:", 3)
+        text += block([f"p_{name} = cut_{name}[t - 1, start:stop]" for name in traced.saved], 4)
+        text += block("for j in range(stop - start):", 4) + block(restored, 5)
+        text += block("else:", 3) + block("for j in range(stop - start):", 4)
+        text += block([f"r_{name}[j] = first_{name}[start + j]" for name in traced.reads_state], 5)
+    per_step = ["ot = gout[t, start:stop]", "it = gx[t, start:stop]"]
+    per_step += ["xt = x[t, start:stop]"] if traced.reads_input else []
+    per_step += [f"q_{name} = cut_{name}[t, start:stop]" for name in traced.saved]
+    places = {**k_places, "x": "xt[j]", "g.out": "ot[j]",
+              **{f"cut.{name}": f"q_{name}[j]" for name in traced.saved},
+              **{f"s.{name}": f"r_{name}[j]" for name in traced.reads_state},
+              **{f"g.s.{name}": f"g_{name}[j]" for name in traced.state}}
+    body = loads(traced.reverse.inputs, places) + assignments(traced.reverse)
+    body += [f"g_{name}[j] = {value(traced.reverse.outputs[f's.{name}'])}" for name in traced.state]
+    body += [f"a_{name}[j] += {value(traced.reverse.outputs[f'c.{name}'])}" for name in traced.trained]
+    body += [f"it[j] = {value(traced.reverse.outputs['x'])}"]
+    return text + block(per_step, 3) + block("for j in range(stop - start):", 3) + block(body, 4)
+
+
+def _needed(names: Iterable[str], prefix: str, *graphs: Graph) -> list[str]:
+    inputs = {name for graph in graphs for name in graph.inputs}
+    return [name for name in names if f"{prefix}.{name}" in inputs]
+
+
+def _target(name: str) -> str:
+    return "w_" + name.replace(".", "_")
+
+
+def _blocks(coefficients: Sequence[str]) -> list[str]:
+    """The loop over blocks of lanes; coefficients are gathered once a block."""
+    found: list[Any] = [f"k_{name} = np.empty({BLOCK}, real)" for name in coefficients]
+    found += [f"for start in range(lo, hi, {BLOCK}):", f"    stop = min(start + {BLOCK}, hi)"]
+    if coefficients:
+        found.append("    for j in range(stop - start):")
+        found += [f"        k_{name}[j] = c_{name}[(start + j) % width]" for name in coefficients]
+    return found

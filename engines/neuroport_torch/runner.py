@@ -1,0 +1,109 @@
+"""A program on torch: how nodes and segments run, for ``program.execute``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from neuroport.model.layers import Dropout, Linear
+from neuroport.program.execute import Activity, Records, execute
+from neuroport.program.lower import Program
+from neuroport.program.noise import keep, stream_of
+from neuroport.program.schedule import Population, Stepped
+from neuroport.program.stepping import Arrays
+from neuroport_torch import products
+from neuroport_torch.arena import Arena
+from neuroport_torch.eager import EagerLoop
+from neuroport_torch.layers import LAYERS
+from neuroport_torch.ops import table
+from neuroport_torch.stepped import TimeLoop, run_segment
+
+Tensor = torch.Tensor
+
+
+class Noise(NamedTuple):
+    """``engine.base.Noise`` with its arrays on the device, int64."""
+
+    seed: int
+    epoch: int
+    samples: Tensor
+
+
+class Compiled:
+    """A program with a time loop for each of its segments."""
+
+    def __init__(self, program: Program, dtype: torch.dtype, device: torch.device, fused: bool = True):
+        self.program, self.dtype, self.device = program, dtype, device
+        self.table = table(dtype)
+        self.loops: dict[Stepped, TimeLoop] = {
+            segment: self._loop(segment, fused) for segment in program.segments if isinstance(segment, Stepped)
+        }
+
+    def _loop(self, segment: Stepped, fused: bool) -> TimeLoop:
+        """A generated kernel where there is one for this device and these nodes, else the plain loop."""
+        if fused and self.device.type == "cpu" and products.HAS_NUMBA:
+            from neuroport_torch.kernels.loop import FusedLoop, parts_of
+            from neuroport_torch.kernels.population import PopulationLoop
+
+            parts = parts_of(self.program, segment)
+            if parts is not None and isinstance(segment, Population):
+                return PopulationLoop(self.program.neurons[segment.nodes[0]], self.dtype)
+            if parts is not None:
+                return FusedLoop(self.program, segment, parts, self.dtype)
+        return EagerLoop(self.program, segment, self.table)
+
+    def describe(self) -> dict[str, str]:
+        """How each segment runs through time, by its nodes."""
+        return {", ".join(segment.nodes): type(loop).__name__ for segment, loop in self.loops.items()}
+
+    def run(
+        self, parameters: Mapping[str, Tensor], state: Mapping[str, Tensor], inputs: Mapping[str, Tensor],
+        arena: Arena, record: Records = (), noise: Noise | None = None,
+    ) -> Activity:
+        """Differentiable in the parameters."""
+        return execute(self.program, Runner(self, arena, noise), parameters, state, inputs, record)
+
+    def zero_state(self, batch: int) -> dict[str, Tensor]:
+        return {name: torch.zeros((shape[0], batch, *shape[1:]) if line else (batch, *shape),
+                                  dtype=self.dtype, device=self.device)
+                for name, (shape, line) in self.program.state.items()}
+
+
+class Runner:
+    """One run."""
+
+    def __init__(self, compiled: Compiled, arena: Arena, noise: Noise | None):
+        self.compiled, self.program, self.arena = compiled, compiled.program, arena
+        self.masks = {} if noise is None else {
+            name: self._mask(name, node, noise) for name, node in self.program.model.nodes.items()
+            if isinstance(node, Dropout) and node.p > 0
+        }
+
+    def _mask(self, name: str, node: Dropout, noise: Noise) -> Tensor:
+        """(B, *shape): 0 where a unit is silenced, else 1 / (1 - p)."""
+        shape, device = self.program.leaving[name], self.compiled.device
+        units = torch.arange(int(torch.Size(shape).numel()), device=device)
+        epoch = torch.full((1,), noise.epoch, device=device)
+        kept = keep(stream_of(name), noise.seed, epoch, noise.samples, units, node.p, int)
+        return (kept.to(self.compiled.dtype) * (1 / (1 - node.p))).reshape(-1, *shape)
+
+    def parallel(self, name: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        node = self.program.node(name)
+        rows = x.flatten(0, 1)
+        if isinstance(node, Linear):
+            y = products.linear(rows, parameters["weight"], parameters.get("bias"), self.arena)
+        else:
+            y = LAYERS[type(node).__name__].apply(node, parameters, rows)
+        y = y.reshape(*x.shape[:2], *y.shape[1:])
+        return y * self.masks[name] if name in self.masks else y
+
+    def stepped(
+        self, segment: Stepped, arrays: Arrays, state: Mapping[str, Tensor], given: Mapping[str, Tensor],
+        record: Records,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[tuple[str, str], Tensor]]:
+        loop: Any = self.compiled.loops[segment]
+        return run_segment(
+            self.program, segment, loop, self.compiled.table, arrays, state, given, tuple(record), self.masks, self.arena
+        )

@@ -1,0 +1,228 @@
+"""A stepped segment as one node of autograd's graph, whose reverse is the tape's.
+
+Autograd sees neither the time loop nor single steps. What a forward pass keeps is what the tape
+says that its reverse reads: the cut's ``saved`` fields, one membrane a neuron for most neurons. How
+the loop runs is a ``TimeLoop``: step by step in torch (``eager.py``), or a generated kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from neuroport.dynamics.ops import Table
+from neuroport.dynamics.printer import python_function
+from neuroport.program.lower import Program
+from neuroport.program.schedule import Stepped
+from neuroport.program.stepping import Arrays, delayed
+from neuroport_torch.arena import Arena
+from neuroport_torch.layers import LAYERS, sum_to
+
+Tensor = torch.Tensor
+Tensors = dict[str, Tensor]
+Cuts = dict[str, Tensors]
+Record = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A loop's results over time (T, B, *shape): outputs, cuts by node, records; and the state after."""
+
+    outputs: Tensors
+    cuts: Cuts
+    records: dict[Record, Tensor]
+    state: Tensors
+
+
+@dataclass(frozen=True)
+class Reversed:
+    """Cotangents: of what was given and of stateless nodes' outputs (T, B, *shape), and of
+    coefficients (B, *shape) by node."""
+
+    given: Tensors
+    stateless: Tensors
+    coefficients: dict[str, Tensors]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a loop's reverse reads, over time (T, B, *shape): by neuron, "cut.NAME", "s.NAME" and "x"."""
+
+    read: Mapping[str, Tensors]
+    cuts: Cuts
+    start: Tensors
+
+
+class TimeLoop(Protocol):
+    """How a segment runs through time, forward and in reverse. No autograd inside."""
+
+    def forward(
+        self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],
+        record: tuple[Record, ...], masks: Tensors, arena: Arena,
+    ) -> Ran: ...
+
+    def reverse(self, arrays: Arrays, past: Past, cotangents: Tensors, masks: Tensors, arena: Arena) -> Reversed: ...
+
+    restores: bool  # whether the reverse restores states from cuts by itself
+
+
+@dataclass
+class Call:
+    """One call of a segment: everything that is no tensor of autograd's."""
+
+    program: Program
+    segment: Stepped
+    loop: TimeLoop
+    table: Table
+    numbers: Mapping[str, Mapping[str, float]]
+    record: tuple[Record, ...]
+    masks: Tensors
+    arena: Arena
+    keeping: bool
+    names: tuple[tuple[str, ...], ...]
+    results: list[tuple[Any, ...]] = field(default_factory=list)
+
+    @property
+    def neurons(self) -> list[str]:
+        return [name for name in self.segment.nodes if name in self.program.neurons]
+
+
+def run_segment(
+    program: Program, segment: Stepped, loop: TimeLoop, table: Table, arrays: Arrays, state: Mapping[str, Tensor],
+    given: Mapping[str, Tensor], record: tuple[Record, ...], masks: Tensors, arena: Arena,
+) -> tuple[Tensors, Tensors, dict[Record, Tensor]]:
+    """Outputs by node, the state after, records; differentiable in given, coefficients and parameters."""
+    numbers: dict[str, dict[str, float]] = {}
+    named: dict[tuple[str, ...], Tensor] = {("given", name): value for name, value in given.items()}
+    for name, coefficients in arrays.coefficients.items():
+        numbers[name] = {key: value for key, value in coefficients.items() if not isinstance(value, Tensor)}
+        named.update({("c", name, key): value for key, value in coefficients.items() if isinstance(value, Tensor)})
+    for name, own in arrays.parameters.items():
+        named.update({("p", name, key): value for key, value in own.items()})
+    named.update({("s", key): state[key] for key in _state_names(program, segment)})
+    keeping = torch.is_grad_enabled() and any(value.requires_grad for value in named.values())
+    call = Call(program, segment, loop, table, numbers, record, masks, arena, keeping, tuple(named))
+    found = dict(zip(call.results, _Segment.apply(call, *named.values()), strict=True)) if keeping else _forward(
+        call, named)[0]
+    outputs = {key[1]: value for key, value in found.items() if key[0] == "y"}
+    after = {key[1]: value for key, value in found.items() if key[0] == "s"}
+    return outputs, after, {key[1]: value for key, value in found.items() if key[0] == "r"}
+
+
+def _state_names(program: Program, segment: Stepped) -> list[str]:
+    own = [f"{name}.{field}" for name in segment.nodes if name in program.neurons
+           for field in program.neurons[name].state]
+    return own + [edge.key for edge in segment.internal if edge.delay]
+
+
+def _arrays(call: Call, named: Mapping[tuple[str, ...], Tensor]) -> Arrays:
+    coefficients: dict[str, dict[str, Any]] = {name: dict(call.numbers[name]) for name in call.neurons}
+    parameters: dict[str, Tensors] = {name: {} for name in call.segment.nodes if name not in coefficients}
+    for (kind, *place), value in named.items():
+        if kind == "c":
+            coefficients[place[0]][place[1]] = value
+        elif kind == "p":
+            parameters[place[0]][place[1]] = value
+    return Arrays(coefficients, parameters)
+
+
+def _pick(named: Mapping[tuple[str, ...], Tensor], kind: str) -> Tensors:
+    return {key[1]: value for key, value in named.items() if key[0] == kind}
+
+
+def _forward(call: Call, named: Mapping[tuple[str, ...], Tensor]) -> tuple[dict[tuple[Any, ...], Tensor], Cuts]:
+    keep = {name: call.program.neurons[name].traced.saved if call.keeping else () for name in call.neurons}
+    ran = call.loop.forward(
+        _arrays(call, named), _pick(named, "s"), _pick(named, "given"), keep, call.record, call.masks, call.arena
+    )
+    found: dict[tuple[Any, ...], Tensor] = {("y", name): value for name, value in ran.outputs.items()}
+    found.update({("s", key): value for key, value in ran.state.items()})
+    found.update({("r", key): value for key, value in ran.records.items()})
+    return found, ran.cuts
+
+
+class _Segment(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
+        named = dict(zip(call.names, tensors, strict=True))
+        found, cuts = _forward(call, named)
+        call.results[:] = list(found)
+        ctx.call = call
+        ctx.cut_names = [(name, key) for name, own in cuts.items() for key in own]
+        # inputs over time are read again only for weights inside a loop and where a reverse reads x
+        reads_input = len(call.segment.nodes) > 1 or any(
+            call.program.neurons[name].traced.reads_input for name in call.neurons)
+        ctx.kept = [key for key in call.names if key[0] != "given" or reads_input]
+        ctx.kept_outputs = [key for key in found if key[0] == "y" and reads_input]
+        ctx.save_for_backward(
+            *(named[key] for key in ctx.kept), *(found[key] for key in ctx.kept_outputs),
+            *(cuts[name][key] for name, key in ctx.cut_names),
+        )
+        ctx.mark_non_differentiable(*(value for key, value in found.items() if key[0] != "y"))
+        ctx.set_materialize_grads(False)
+        return tuple(found.values())
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        call, saved = ctx.call, list(ctx.saved_tensors)
+        named = {key: saved.pop(0) for key in ctx.kept}
+        outputs = {key[1]: saved.pop(0) for key in ctx.kept_outputs}
+        cuts: Cuts = {name: {} for name in call.neurons}
+        for name, key in ctx.cut_names:
+            cuts[name][key] = saved.pop(0)
+        cotangents = {key[1]: g for key, g in zip(call.results, grads, strict=True) if key[0] == "y" and g is not None}
+        found = _reverse(call, named, outputs, cuts, cotangents)
+        return None, *(found.get(key) for key in call.names)
+
+
+def _reverse(
+    call: Call, named: Mapping[tuple[str, ...], Tensor], outputs: Tensors, cuts: Cuts, cotangents: Tensors
+) -> dict[tuple[str, ...], Tensor]:
+    """Cotangents of what went in, by its name."""
+    arrays, start, given = _arrays(call, named), _pick(named, "s"), _pick(named, "given")
+
+    def arrived(name: str) -> Tensor:
+        """What entered a node of the segment, (T, B, *shape): summed in the order of a step."""
+        x = given.get(name)
+        for edge in call.segment.internal:
+            if edge.target == name:
+                term = outputs[edge.source]
+                term = delayed(term, start[edge.key])[0] if edge.delay else term
+                x = term if x is None else x + term
+        assert x is not None
+        return x
+
+    read: dict[str, Tensors] = {}
+    for name in call.neurons:
+        traced = call.program.neurons[name].traced
+        read[name] = {f"cut.{key}": value for key, value in cuts[name].items() if f"cut.{key}" in traced.reverse.inputs}
+        if traced.reads_input:
+            read[name]["x"] = arrived(name)
+        if traced.reads_state and not call.loop.restores:
+            read[name].update(_states_before(call, name, arrays, cuts[name], start))
+    past = Past(read, cuts, start)
+    found = call.loop.reverse(arrays, past, cotangents, call.masks, call.arena)
+    named_found: dict[tuple[str, ...], Tensor] = {("given", name): value for name, value in found.given.items()}
+    for name, of in found.coefficients.items():
+        for key, value in of.items():
+            named_found["c", name, key] = sum_to(value, tuple(arrays.coefficients[name][key].shape))
+    for name, dy in found.stateless.items():
+        own = arrays.parameters[name]
+        if own:
+            node, x = call.program.node(name), arrived(name)
+            got = LAYERS[type(node).__name__].weights(node, own, x.flatten(0, 1), dy.flatten(0, 1))
+            named_found.update({("p", name, key): value for key, value in got.items()})
+    return named_found
+
+
+def _states_before(call: Call, name: str, arrays: Arrays, cut: Tensors, start: Tensors) -> Tensors:
+    """The state before each step, (T, B, *shape): from the cut of the step before, all steps at once."""
+    traced = call.program.neurons[name].traced
+    restore = python_function(traced.restore, call.table, "restore")
+    inputs = {f"c.{key}": value for key, value in arrays.coefficients[name].items()}
+    after = restore({**inputs, **{f"cut.{key}": value[:-1] for key, value in cut.items()}})
+    return {f"s.{key}": torch.cat((start[f"{name}.{key}"][None], after[key])) for key in traced.reads_state}

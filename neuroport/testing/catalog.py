@@ -1,0 +1,123 @@
+"""One minimal model for each feature, for the refusal test: what is not declared must be refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from neuroport.model import training as kinds
+from neuroport.model.graph import Edge, Model
+from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, Neuron
+from neuroport.model.nodes import Input, Node, Output
+from neuroport.model.numerics import Numerics
+from neuroport.model.training import RateBounds, Training
+from neuroport.model.values import Parameter
+from neuroport.program.needs import numerics_feature
+from neuroport.testing.cases import SURROGATES, StrangersNeuron
+
+PLAIN = Training()
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """A feature by its name in ``program/needs.py``, and the least that needs it.
+
+    training, precision: where the feature is one of those. moves: whether it is about the step that
+    parameters take, after the gradient.
+    """
+
+    name: str
+    build: Callable[[float], Model]
+    training: Training | None = None
+    precision: str | None = field(default=None)
+
+    @property
+    def moves(self) -> bool:
+        return self.name.startswith(("optimizer.", "schedule.", "clip_norm"))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _chain(dt: float, *nodes: Node, shape: tuple[int, ...] = (2,), numerics: Numerics | None = None) -> Model:
+    return Model.sequential(shape, dt, list(nodes), numerics)
+
+
+def _neuron(neuron: Callable[[float], Neuron], numerics: Numerics | None = None) -> Callable[[float], Model]:
+    return lambda dt: _chain(dt, Linear(2), neuron(dt), numerics=numerics)
+
+
+def _lif(dt: float) -> Neuron:
+    return LIF(tau=4 * dt)
+
+
+def _layer(*nodes: Node, shape: tuple[int, ...] = (2,)) -> Callable[[float], Model]:
+    return lambda dt: _chain(dt, *nodes, LI(tau=4 * dt), shape=shape)
+
+
+def _delay(dt: float) -> Model:
+    nodes = {"input": Input(shape=(2,)), "neuron": LIF(tau=4 * dt), "output": Output()}
+    return Model(nodes=nodes, edges=[Edge("input", "neuron", 2), Edge("neuron", "output")], dt=dt)
+
+
+def _loop(dt: float) -> Model:
+    nodes = {"input": Input(shape=(2,)), "neuron": LIF(tau=4 * dt), "back": Linear(2), "output": Output()}
+    edges = [Edge("input", "neuron"), Edge("neuron", "back", 1), Edge("back", "neuron"), Edge("neuron", "output")]
+    return Model(nodes=nodes, edges=edges, dt=dt)
+
+
+def _ends(inputs: int, outputs: int) -> Callable[[float], Model]:
+    def build(dt: float) -> Model:
+        before = {f"input_{k}": Input(shape=(2,)) for k in range(inputs)}
+        after = {f"output_{k}": Output() for k in range(outputs)}
+        edges = [*((name, "neuron") for name in before), *(("neuron", name) for name in after)]
+        return Model(nodes={**before, "neuron": LIF(tau=4 * dt), **after}, edges=edges, dt=dt)
+
+    return build
+
+
+_LAYERS: dict[str, Callable[[float], Model]] = {
+    "Linear": _layer(Linear(2)), "Scale": _layer(Scale(0.5)), "Dropout": _layer(Dropout(p=0.5)),
+    "Flatten": _layer(Flatten(), shape=(2, 1)), "Conv2d": _layer(Conv2d(2, 2), shape=(1, 2, 2)),
+    "SumPool2d": _layer(SumPool2d(2), shape=(1, 2, 2)), "AvgPool2d": _layer(AvgPool2d(2), shape=(1, 2, 2)),
+}
+
+_NEURONS: dict[str, Callable[[float], Neuron]] = {
+    "IF": lambda dt: IF(), "LIF": _lif, "LI": lambda dt: LI(tau=4 * dt), "ALIF": lambda dt: ALIF(tau=4 * dt),
+    "CubaLIF": lambda dt: CubaLIF(tau_syn=4 * dt, tau_mem=4 * dt),
+    "CubaLI": lambda dt: CubaLI(tau_syn=4 * dt, tau_mem=4 * dt),
+    "StrangersNeuron": lambda dt: StrangersNeuron(tau=4 * dt),
+}
+
+_NUMERICS: list[tuple[str, object, Numerics | None]] = [
+    # a default is left unsaid, so that all of them are one model, compiled once
+    (name, value, None if value == values[0] else Numerics(**{name: value}))
+    for name, values in {
+        "discretization": ("exponential", "euler"), "comparison": ("gt", "ge"), "reset": ("soft", "hard", "none"),
+        "reset_delay": (0, 1), "reset_rule": ("plain", "snntorch"), "reset_gradient": (True, False),
+        "multi_spike": (False, True), "output_delay": (0, 1), "bias_on": ("input", "membrane"),
+    }.items() for value in values
+]
+
+_plain = _neuron(_lif)
+
+CATALOG: list[Feature] = [
+    *(Feature(f"node.{name}", build) for name, build in _LAYERS.items()),
+    *(Feature(f"neuron.{name}", _neuron(neuron)) for name, neuron in _NEURONS.items()),
+    *(Feature(numerics_feature(name, value), _neuron(_lif, numerics)) for name, value, numerics in _NUMERICS),
+    Feature("edge.delay", _delay), Feature("loop", _loop),
+    Feature("several_inputs", _ends(2, 1)), Feature("several_outputs", _ends(1, 2)),
+    *(Feature(f"precision.{name}", _plain, precision=name) for name in ("float32", "float64")),
+    Feature("gradients", _plain, PLAIN),
+    Feature("trainable.neuron", lambda dt: _chain(dt, LIF(tau=Parameter(value=4 * dt, per="layer"))), PLAIN),
+    *(Feature(f"surrogate.{type(of).__name__}", _neuron(lambda dt, of=of: LIF(tau=4 * dt, surrogate=of)), PLAIN)
+      for of in SURROGATES),
+    Feature("loss.CrossEntropy", _plain, PLAIN),
+    Feature("regularizer.RateBounds", _plain, Training(regularizers=(RateBounds(upper=0.1),))),
+    *(Feature(f"optimizer.{type(of).__name__}", _plain, Training(optimizer=of))
+      for of in (kinds.SGD(), kinds.Adam(), kinds.AdamW())),
+    *(Feature(f"schedule.{type(of).__name__}", _plain, Training(schedule=of))
+      for of in (kinds.ConstantRate(), kinds.Cosine(), kinds.Exponential())),
+    Feature("clip_norm", _plain, Training(clip_norm=0.1)),
+]

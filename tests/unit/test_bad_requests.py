@@ -1,0 +1,325 @@
+"""Bad requests of every kind: each gives a NeuroportError of one screen that names the place and the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import neuroport as npt
+from neuroport.engine.base import EngineInfo
+from neuroport.hookspecs import hookimpl
+from neuroport.registry import Registry, using
+
+X = np.zeros((5, 2, 4), np.float32)
+
+
+def model(**changed: Any) -> npt.Model:
+    """A small chain, with some of its description replaced."""
+    layers = [npt.Linear(3), npt.LIF(20e-3)]
+    return npt.Model.sequential(**{"input": (4,), "dt": 1e-3, "layers": layers, **changed})
+
+
+def graph(*edges: Any, **nodes: Any) -> npt.Model:
+    """A graph around one Input and one Output."""
+    return npt.Model(nodes={"input": npt.Input((4,)), **nodes, "output": npt.Output()}, edges=edges, dt=1e-3)
+
+
+def experiment(**changed: Any) -> npt.Experiment:
+    return npt.Experiment(**{"model": model(), **changed})
+
+
+def training(**fields: Any) -> npt.Experiment:
+    return experiment(training=fields)
+
+
+def run(inputs: Any = X, parameters: Any = None, **changed: Any) -> Any:
+    held = npt.init(model()) if parameters is None else parameters
+    return npt.run(model(), held, inputs, **{"engine": "reference", **changed})
+
+
+def gradients(targets: Any, **changed: Any) -> Any:
+    return npt.gradients(model(), npt.init(model()), X, targets, **{"engine": "reference", **changed})
+
+
+def parameters(**changed: Any) -> dict[str, Any]:
+    return {**npt.init(model()), **{name.replace("__", "."): value for name, value in changed.items()}}
+
+
+class OneAtATime:
+    """A plugin with an engine that lacks a module."""
+
+    @hookimpl
+    def neuroport_engines(self) -> list[EngineInfo]:
+        return [EngineInfo("chip", "chip.engine:Engine", requires=("a_driver",), install="pip install a-driver")]
+
+
+def unavailable() -> Any:
+    with using(Registry([OneAtATime()])):
+        return run(engine="chip")
+
+
+# what is asked; words of the place; words of the mend
+CASES: dict[str, tuple[Callable[[], Any], str, str]] = {
+    # models
+    "the time step is a text": (lambda: model(dt="1 ms"), "dt", "number"),
+    "the time step is negative": (lambda: model(dt=-1e-3), "dt", "greater than 0"),
+    "the time step is not a number": (lambda: model(dt=float("nan")), "dt", "finite"),
+    "layers are no list": (lambda: model(layers="LIF"), "layers", "list nodes"),
+    "there are no layers": (lambda: model(layers=[]), "layers", "list nodes"),
+    "a layer of unknown type": (lambda: model(layers=[{"type": "Linaer"}]), "nodes.0_linaer", "did you mean 'Linear'"),
+    "a layer without type": (lambda: model(layers=[{"out_features": 3}]), "nodes.0_layer", "write {type"),
+    "a layer that is a class": (lambda: model(layers=[npt.Flatten]), "nodes.0_flatten", "Flatten(...)"),
+    "a layer that is a number": (lambda: model(layers=[3]), "nodes.0_layer", "with one of"),
+    "a base class as a layer": (lambda: model(layers=[npt.Neuron()]), "nodes.0_neuron", "subclass"),
+    "an Output among the layers": (lambda: model(layers=[npt.LIF(0.1), npt.Output()]), "layers.1", "leave it out"),
+    "two layers of one name": (
+        lambda: model(layers=[("a", npt.Linear(3)), ("a", npt.LIF(0.1))]), "layers.1", "give each layer its own"),
+    "a layer called input": (lambda: model(layers=[("input", npt.Linear(3))]), "layers.0", "its own"),
+    "a name that is a number": (lambda: npt.Model.from_yaml("{input: 3, dt: 1, layers: {1: Flatten}}"),
+                                "layers.0", "quotes"),
+    "the input's shape is missing": (lambda: npt.Model.parse({"dt": 1e-3, "layers": ["Flatten"]}), "input", "shape"),
+    "the input's shape is no list": (lambda: model(input="12"), "nodes.input.shape", "list"),
+    "the input's shape is negative": (lambda: model(input=(-4,)), "nodes.input.shape", "positive"),
+    "an unknown field": (lambda: npt.LIF(0.1, v_treshold=1), "v_treshold", "did you mean 'v_threshold'"),
+    "a missing field": (lambda: npt.Linear(), "out_features", "add it"),
+    "a layer without outputs": (lambda: npt.Linear(0), "out_features", "greater than 0"),
+    "too many positional fields": (lambda: npt.LIF(*range(1, 20)), "LIF", "fields: tau"),
+    "a time constant as a text": (lambda: npt.LIF("20ms"), "tau", "give a number"),
+    "a negative time constant": (lambda: npt.LIF(-0.02), "tau", "seconds"),
+    "no time constant": (lambda: npt.LIF(), "tau", "from_decay"),
+    "time constant and decay": (lambda: npt.LIF(0.1, decay=0.9), "tau", "from_decay"),
+    "a decay above one": (lambda: npt.LIF.from_decay(1.5), "decay", "0.9"),
+    "a time constant below dt under Euler": (
+        lambda: model(layers=[npt.LIF(1e-4)], numerics={"discretization": "euler"}), "nodes.0_lif.tau", "exponential"),
+    "a fault inside a Parameter": (lambda: npt.LIF({"value": 0.1, "per": "chanel"}), "tau.per", "'channel'"),
+    "an unknown initializer": (lambda: npt.LIF({"value": {"type": "Unifrom"}}), "tau.value.type", "'Uniform'"),
+    "a parameter of ragged lists": (lambda: npt.LIF([[0.1], [0.1, 0.2]]), "tau", "one length"),
+    "a parameter that does not fit": (
+        lambda: model(layers=[npt.Linear(3), npt.LIF([0.1, 0.2])]), "nodes.1_lif.tau", "(per neuron)"),
+    "an unknown surrogate": (lambda: npt.LIF(0.1, surrogate="Atan"), "surrogate", "did you mean 'ATan'"),
+    "a surrogate that is a function": (lambda: npt.LIF(0.1, surrogate=abs), "surrogate", "write {type"),
+    "numerics of unknown value": (lambda: model(numerics={"reset": "zero"}), "numerics.reset", "'soft', 'hard'"),
+    "numerics that are a text": (lambda: model(numerics="norse"), "numerics", "mapping of discretization"),
+    "numerics that contradict": (
+        lambda: npt.Numerics(reset_rule="snntorch", reset_delay=1), "reset_rule", "reset_delay=0"),
+    "a kernel that is a text": (lambda: npt.Conv2d(3, "3x3"), "kernel_size", "[3, 3]"),
+    "an unknown padding": (lambda: npt.Conv2d(3, 3, padding="full"), "padding", "'same'"),
+    "a kernel larger than the image": (
+        lambda: model(input=(1, 2, 2), layers=[npt.Conv2d(1, 5)]), "nodes.0_conv2d.kernel_size", "padding"),
+    "a convolution of a vector": (lambda: model(layers=[npt.Conv2d(1, 3)]), "nodes.0_conv2d", "(C, H, W)"),
+    "a product of an image": (lambda: model(input=(1, 4, 4)), "nodes.0_linear", "Flatten()"),
+    "too many inputs for a layer": (lambda: model(layers=[npt.Linear(3, in_features=5)]),
+                                    "nodes.0_linear.in_features", "in_features=4"),
+    "Recurrent the wrong way round": (
+        lambda: npt.Recurrent(npt.LIF(0.1), npt.Linear(3)), "neuron", "the connection first"),
+    "Recurrent inside a graph": (
+        lambda: graph(("input", "r"), ("r", "output"), r=npt.Recurrent(npt.Linear(4), npt.LIF(0.1))),
+        "nodes.r", "Model.sequential"),
+    "Recurrent of another width": (
+        lambda: model(layers=[npt.Recurrent(npt.Linear(5), npt.LIF(0.1))]), "nodes.0_lif", "shapes must be equal"),
+    "an edge of one end": (lambda: graph(("input",)), "edges.0", "[source, target]"),
+    "edges that are a text": (lambda: npt.Model(nodes={}, edges="input->output", dt=1), "edges", "list"),
+    "an edge to nowhere": (lambda: graph(("input", "outptu")), "edges.0", "did you mean 'output'"),
+    "a negative delay": (lambda: graph(("input", "output", -1)), "edges.0.delay", "0 or more"),
+    "an edge twice": (lambda: graph(("input", "output"), ("input", "output")), "edges.1", "remove one"),
+    "a cycle without delay": (
+        lambda: graph(("input", "a"), ("a", "b"), ("b", "a"), ("b", "output"), a=npt.LIF(0.1), b=npt.LIF(0.1)),
+        "edges", "delay=1"),
+    "a node that nothing reaches": (
+        lambda: graph(("input", "output"), ("a", "output"), a=npt.LIF(0.1)), "nodes.a", "add an edge"),
+    "shapes that do not add up": (
+        lambda: graph(("input", "a"), ("input", "output"), ("a", "output"), a=npt.Linear(2)),
+        "nodes.output", "must be equal"),
+    "a model without Output": (lambda: npt.Model(nodes={"in": npt.Input((4,))}, edges=[], dt=1), "nodes", "Output"),
+    "a name with a dot": (
+        lambda: graph(("input", "a.b"), ("a.b", "output"), **{"a.b": npt.LIF(0.1)}), "nodes.a.b", "rename"),
+    "a field set afterwards": (lambda: setattr(model(), "dt", 1.0), "dt", "make a changed one"),
+    # files
+    "a file that is not there": (lambda: npt.Model.load("no/such/model.yaml"), "no/such/model.yaml", "path"),
+    "YAML that is a list": (lambda: npt.Model.from_yaml("[1, 2]"), "is no mapping", "nodes, edges, dt"),
+    "YAML that is empty": (lambda: npt.Model.from_yaml(""), "is no mapping", "mapping of"),
+    "YAML that is torn": (lambda: npt.Model.from_yaml("a: [1,\nb: 2"), "line 2", "mend the YAML"),
+    "YAML with a key twice": (lambda: npt.Model.from_yaml("dt: 1\ndt: 2"), "'dt' stands twice", "mend the YAML"),
+    "YAML that wants an object": (
+        lambda: npt.Model.from_yaml("!!python/object:os.system {}"), "python/object", "mend the YAML"),
+    "YAML that refers to itself": (
+        lambda: npt.Model.from_yaml("{input: 3, dt: 1, layers: [{type: LIF, tau: &a [*a]}]}"), "without end", "alias"),
+    "JSON that is torn": (lambda: npt.Model.from_json("{"), "line 1", "mend the JSON"),
+    # experiments
+    "no epochs": (lambda: training(epochs=0), "training.epochs", "greater than 0"),
+    "half an epoch": (lambda: training(epochs=1.5), "training.epochs", "whole number"),
+    "an unknown optimizer": (lambda: training(optimizer="adm"), "training.optimizer", "did you mean 'Adam'"),
+    "an unknown field of an optimizer": (
+        lambda: training(optimizer={"type": "Adam", "lr": 1}), "training.optimizer.lr", "learning_rate"),
+    "a learning rate of zero": (
+        lambda: training(optimizer={"type": "SGD", "learning_rate": 0}), "training.optimizer.learning_rate", "greater"),
+    "an unknown schedule": (lambda: training(schedule="Step"), "training.schedule", "Cosine"),
+    "a loss over an unknown reduction": (
+        lambda: training(loss={"type": "CrossEntropy", "over": "median"}), "training.loss.over", "'mean'"),
+    "a loss of an unknown output": (
+        lambda: training(loss={"type": "CrossEntropy", "output": "out"}), "training.loss.output", "output"),
+    "classes of an image": (
+        lambda: npt.Experiment(model=npt.Model.sequential((1, 4, 4), 1e-3, [npt.IF()])), "training.loss", "Flatten()"),
+    "a regularizer of a node that does not spike": (
+        lambda: training(regularizers=[npt.RateBounds(nodes=("0_linear",))]), "training.regularizers.0", "1_lif"),
+    "bounds in the wrong order": (lambda: npt.RateBounds(lower=0.5, upper=0.1), "lower", "swap"),
+    "a negative seed": (lambda: experiment(seed=-1), "seed", "0 or more"),
+    "an experiment without model": (lambda: npt.Experiment(), "model", "add it"),
+    "an unknown section": (lambda: experiment(trainign={}), "trainign", "did you mean 'training'"),
+    "data that are a text": (lambda: experiment(data="braille"), "data", "source"),
+    "an unknown data source": (
+        lambda: npt.fit(experiment(data={"source": "brail"}), engine="reference"), "data.source", "'braille'"),
+    "an unknown option of a source": (
+        lambda: npt.fit(experiment(data={"source": "braille", "options": {"size": 1}}), engine="reference"),
+        "data.options.size", "options"),
+    "an experiment that is a model": (lambda: npt.fit(model()), "experiment", "Experiment"),
+    # engines
+    "an unknown engine": (lambda: run(engine="refrence"), "refrence", "did you mean 'reference'"),
+    "an engine that is a number": (lambda: run(engine=3), "3", "reference"),
+    "an engine that lacks a module": (unavailable, "a_driver", "pip install a-driver"),
+    "an unknown device": (lambda: run(device="tpu:9"), "tpu:9", "cpu"),
+    "an unknown precision": (lambda: run(precision="float8"), "precision", "float64"),
+    "a model that is a dict": (lambda: npt.run({}, {}, X), "model", "Model.load"),
+    # arrays
+    "inputs without a batch": (lambda: run(X[:, 0]), "inputs", "x[:, None]"),
+    "inputs of another shape": (lambda: run(X[..., :3]), "(5, 2, 3)", "(T, B, 4)"),
+    "inputs that are not finite": (lambda: run(X + np.nan), "inputs", "replace"),
+    "inputs that are no numbers": (lambda: run("spikes"), "inputs", "array of numbers"),
+    "inputs without steps": (lambda: run(X[:0]), "inputs", "at least one"),
+    "inputs under another name": (lambda: run({"inptu": X}), "inputs.inptu", "did you mean 'input'"),
+    "no parameters": (lambda: run(parameters={}), "parameters.0_linear.weight", "add it"),
+    "an unknown parameter": (
+        lambda: run(parameters=parameters(**{"0_linear__wieght": 1.0})), "0_linear.wieght", "'0_linear.weight'"),
+    "a parameter of another shape": (
+        lambda: run(parameters=parameters(**{"0_linear__bias": np.zeros(4)})), "expected (3,)", "npt.init"),
+    "a state of another batch": (
+        lambda: run(state={"1_lif.v": np.zeros((7, 3))}), "state.1_lif.v", "batch size"),
+    "a record of nothing": (lambda: run(record=["1_lif.u"]), "record", "1_lif.spikes"),
+    "targets beyond the classes": (lambda: gradients(np.array([0, 9])), "targets", "0 to 2"),
+    "targets that are no classes": (lambda: gradients(np.array([0.5, 1])), "targets", "integers"),
+    "too few targets": (lambda: gradients(np.array([0])), "targets", "one class index"),
+    "an unknown loss": (lambda: gradients(np.array([0, 1]), loss="MSE"), "loss", "CrossEntropy"),
+    "a seed that is a text": (lambda: npt.init(model(), "x"), "seed", "integer"),
+    "a data set that is no spikes": (lambda: npt.data.stage(X + 0.5, np.zeros(5, int)), "x", "bin or encode"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_bad_request_names_place_and_mend_on_one_screen(case: str) -> None:
+    ask, place, mend = CASES[case]
+    with pytest.raises(npt.NeuroportError) as raised:
+        ask()
+    said = str(raised.value)
+    assert place in said and mend in said, said
+    assert "pydantic" not in said and "Traceback" not in said
+    assert_one_screen(said)
+
+
+def assert_one_screen(said: str) -> None:
+    lines = said.splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 160, said
+
+
+def test_there_are_many_kinds_of_bad_request() -> None:
+    assert len(CASES) >= 25
+
+
+@pytest.mark.parametrize("many", [
+    lambda: model(layers=[npt.Linear(3), *(npt.LIF([0.1] * (k + 5)) for k in range(80))]),
+    lambda: graph(*[(f"a{k}", "b") for k in range(200)]),
+    lambda: graph(("input", "nowhere"), *[(f"n{k}", f"n{k + 1}") for k in range(99)], ("n99", "output"),
+                  **{f"n{k}": npt.LIF(0.1) for k in range(100)}),
+    lambda: npt.run(model(layers=[npt.Linear(3) for _ in range(90)]), {}, X, "reference", record=["x"] * 50),
+    lambda: npt.Model.parse({f"field_{k}": "long " * 100 for k in range(100)}),
+])
+def test_many_problems_still_fit_on_one_screen(many: Callable[[], Any]) -> None:
+    with pytest.raises(npt.NeuroportError) as raised:
+        many()
+    assert_one_screen(str(raised.value))
+    assert len(raised.value.problems) >= 1
+
+
+def paths(error: Any) -> set[str]:
+    return {problem.path for problem in error.problems}
+
+
+def test_three_faults_in_one_model_are_all_reported() -> None:
+    text = """
+    input: [4]
+    dt: 1e-3
+    numerics: {rest: hard}                            # an unknown key
+    layers:
+      first: {type: Linear, out_features: 3}
+      hidden: {type: LIF, tau: [10e-3, 20e-3]}        # does not fit the 3 neurons, in itself fine
+      last: {type: Linear, out_features: -2}          # a field out of range
+    """
+    with pytest.raises(npt.InvalidModel) as raised:
+        npt.Model.from_yaml(text)
+    assert paths(raised.value) == {"numerics.rest", "nodes.hidden.tau", "nodes.last.out_features"}
+
+
+def test_faults_in_different_sections_of_an_experiment_are_all_reported() -> None:
+    text = """
+    seed: minus one
+    data: {source: braille, optoins: {}}
+    model:
+      input: [4]
+      dt: 1e-3
+      layers:
+        first: {type: Linear, out_features: 3, in_features: 5}
+        hidden: {type: LIF, tau: 20e-3, v_treshold: 1}
+    training: {epochs: 0, optimizer: Adma}
+    """
+    with pytest.raises(npt.InvalidExperiment) as raised:
+        npt.Experiment.from_yaml(text)
+    assert paths(raised.value) == {
+        "seed", "data.optoins", "model.nodes.first.in_features", "model.nodes.hidden.v_treshold",
+        "training.epochs", "training.optimizer.type",
+    }
+
+
+def test_what_does_not_fit_the_model_is_reported_beside_other_faults() -> None:
+    text = """
+    seed: -1
+    model: {input: [4], dt: 1e-3, layers: {a: {type: Linear, out_features: 3}, b: {type: LIF, tau: 20e-3}}}
+    training: {epochs: 0, loss: {type: CrossEntropy, output: out}, regularizers: [{type: RateBounds, nodes: [a]}]}
+    """
+    with pytest.raises(npt.InvalidExperiment) as raised:
+        npt.Experiment.from_yaml(text)
+    assert paths(raised.value) == {
+        "seed", "training.epochs", "training.loss.output", "training.regularizers.0.nodes"}
+
+
+def test_faults_of_layers_and_of_their_list_are_reported_together() -> None:
+    with pytest.raises(npt.InvalidModel) as raised:
+        npt.Model.parse({"dt": 0, "layers": [("a", npt.Linear(3)), ("a", {"type": "LIF"}), npt.Input((3,))]})
+    assert paths(raised.value) == {"dt", "input", "layers.1", "layers.2", "nodes.1_a.tau"}
+
+
+def test_a_file_is_named_with_its_problems(tmp_path: Any) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("{input: 3, dt: 0, layers: [Flatten]}")
+    with pytest.raises(npt.InvalidModel, match="mine.yaml"):
+        npt.Model.load(path)
+
+
+def test_every_problem_of_a_run_is_reported_at_once() -> None:
+    with pytest.raises(npt.InvalidData) as raised:
+        run(X[..., :2], parameters={"0_linear.weight": np.zeros((2, 2))}, record=["nothing"], state={})
+    assert paths(raised.value) >= {
+        "inputs", "parameters.0_linear.weight", "parameters.0_linear.bias", "record", "state.1_lif.v"}
+
+
+def test_yaml_defaults_can_be_merged() -> None:
+    text = """
+    input: [4]
+    dt: 1e-3
+    layers:
+      a: {type: Linear, out_features: 3}
+      b: &slow {type: LIF, tau: 20e-3}
+      c: {<<: *slow, v_threshold: 2}
+    """
+    assert npt.Model.from_yaml(text).nodes["c"] == npt.LIF(20e-3, v_threshold=2)

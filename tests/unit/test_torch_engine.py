@@ -1,0 +1,246 @@
+"""The torch engine: bits, states, training, products; and that it leaves torch as it found it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from neuroport.data.packing import stage  # noqa: E402
+from neuroport.engine.base import Options, Trainable  # noqa: E402
+from neuroport.model.graph import Model, Recurrent  # noqa: E402
+from neuroport.model.layers import Dropout, Linear  # noqa: E402
+from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLIF  # noqa: E402
+from neuroport.model.numerics import Numerics  # noqa: E402
+from neuroport.model.training import SGD, Adam, AdamW, CrossEntropy, Exponential, RateBounds, Training  # noqa: E402
+from neuroport.model.values import Parameter, Uniform  # noqa: E402
+from neuroport.program.initialize import init  # noqa: E402
+from neuroport.program.lower import lower  # noqa: E402
+from neuroport_reference.engine import ReferenceEngine  # noqa: E402
+from neuroport_torch import products  # noqa: E402
+from neuroport_torch.arena import Arena  # noqa: E402
+from neuroport_torch.engine import TorchEngine, TorchExecutable  # noqa: E402
+from neuroport_torch.training import Staged, unpack  # noqa: E402
+
+CPU = torch.device("cpu")
+T, B = 300, 5
+HALF = Parameter(value=[0.5, 0.75, 0.25, 0.5, 0.5, 0.5, 0.75], trainable=False)
+NEURONS = {
+    "IF": IF(), "LIF": LIF.from_decay(0.5), "LIF of general decay": LIF.from_decay(0.9), "LIF of decays": LIF(decay=HALF),
+    "CubaLIF": CubaLIF.from_decay(0.5, 0.75, r=0.5), "ALIF": ALIF(decay=0.75, tau_adapt=0.02, beta=0.25),
+    "hard": LIF.from_decay(0.75, numerics=Numerics(reset="hard"), v_reset=-0.25),
+    "spyx": LIF.from_decay(0.75, numerics=Numerics(reset_delay=1, output_delay=1)),
+    "snntorch": LIF.from_decay(0.75, numerics=Numerics(reset_rule="snntorch", reset="hard")),
+    "many spikes": LIF.from_decay(0.5, numerics=Numerics(multi_spike=True, comparison="ge")), "LI": LI.from_decay(0.75),
+}
+
+
+def dyadic(model, seed=0):
+    """Weights k / 64 under which neurons spike."""
+    random = np.random.default_rng(seed)
+    return {name: value if name.endswith("decay") else random.integers(-40, 64, value.shape).astype(np.float32) / 64
+            for name, value in init(model, seed).items()}
+
+
+def spikes(shape, rate=0.2, seed=0):
+    return (np.random.default_rng(seed).random(shape) < rate).astype(np.float32)
+
+
+def torch_executable(model, fused=True, training=None, precision=None, factors=None):
+    options = Options(device="cpu", precision=precision, training=training, factors=factors)
+    return TorchExecutable(lower(model), options, CPU, fused)
+
+
+def everything(program):
+    return [(name, what) for name, bound in program.neurons.items() for what in bound.records]
+
+
+def run(found, parameters, inputs, state=None):
+    state = found.init_state(inputs.shape[1]) if state is None else state
+    return found.run(found.load(parameters), state, {"input": inputs}, everything(found.program))
+
+
+def assert_same(a, b):
+    for name, value in a.outputs.items():
+        np.testing.assert_array_equal(value, b.outputs[name], err_msg=name)
+    for name, of in a.records.items():
+        for what, value in of.items():
+            np.testing.assert_array_equal(value, b.records[name][what], err_msg=f"{name}.{what}")
+    for name, value in a.state.items():
+        np.testing.assert_array_equal(np.asarray(value), np.asarray(b.state[name]), err_msg=name)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "eager"])
+@pytest.mark.parametrize("cycle", [False, True], ids=["forward", "recurrent"])
+@pytest.mark.parametrize("name", NEURONS)
+def test_every_value_equals_numpys_bit_by_bit(name, cycle, fused):
+    neuron = NEURONS[name]
+    layers = [Linear(7), Recurrent(Linear(7, bias=False), neuron) if cycle else neuron]
+    layers += [Linear(3)] if neuron.spiking else []  # a voltage has too many bits for an exact product
+    if cycle and name in ("LI", "many spikes"):
+        pytest.skip("grows without end")
+    model = Model.sequential(input=4, dt=2**-10, layers=layers)
+    parameters = dyadic(model)
+    if cycle:
+        parameters["1_" + type(neuron).__name__.lower() + "_recurrent.weight"] /= 4
+    inputs = spikes((T, B, 4))
+    reference = ReferenceEngine().compile(lower(model), Options(precision="float32"))
+    expected = run(reference, parameters, inputs)
+    got = run(torch_executable(model, fused), parameters, inputs)
+    if neuron.spiking:
+        (spiking,) = (of["spikes"] for of in got.records.values() if "spikes" in of)
+        assert 0.01 < spiking.mean() < 3
+    assert all(value.dtype == np.float32 for value in got.outputs.values())
+    assert_same(got, expected)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "eager"])
+@pytest.mark.parametrize("cut", [0, 1, 123])
+def test_two_chunks_equal_one_run(cut, fused):
+    model = Model.sequential(
+        input=4, dt=1e-3, layers=[Linear(7), Recurrent(Linear(7), LIF.from_decay(0.5)), CubaLIF.from_decay(0.5, 0.75),
+                                  Linear(3), LI.from_decay(0.5)], numerics=Numerics(reset_delay=1, output_delay=1))
+    parameters, inputs = dyadic(model), spikes((T, B, 4))
+    found = torch_executable(model, fused)
+    whole = run(found, parameters, inputs)
+    first = run(found, parameters, inputs[:cut])
+    second = run(found, parameters, inputs[cut:], first.state)
+    np.testing.assert_array_equal(np.concatenate([first.outputs["output"], second.outputs["output"]]),
+                                  whole.outputs["output"])
+    for name, value in whole.state.items():
+        np.testing.assert_array_equal(second.state[name], value, err_msg=name)
+
+
+def test_a_result_outlives_the_next_run():
+    model = Model.sequential(input=4, dt=1e-3, layers=[Linear(7), LIF.from_decay(0.5)])
+    found = torch_executable(model)
+    first = run(found, dyadic(model), spikes((T, B, 4)))
+    kept = first.outputs["output"].copy()
+    run(found, dyadic(model, 1), spikes((T, B, 4), 0.9))
+    np.testing.assert_array_equal(first.outputs["output"], kept)
+
+
+# --- training ------------------------------------------------------------------------------------
+
+LEARNER = Model.sequential(
+    input=6, dt=1e-3,
+    layers=[Linear(9), LIF(tau=Parameter(value=Uniform(low=3e-3, high=9e-3)), r=4.0), Dropout(0.2),
+            Recurrent(Linear(9), LIF.from_decay(Parameter(value=0.7), r=1.5)), Linear(3), LI(tau=5e-3)])
+TRAININGS = {
+    "sgd": Training(optimizer=SGD(learning_rate=0.1, momentum=0.9, weight_decay=0.01), clip_norm=0.05),
+    "adam": Training(optimizer=Adam(learning_rate=0.01, beta2=0.99), loss=CrossEntropy(over="max"),
+                     regularizers=[RateBounds(lower=0.1, upper=0.2)]),
+    "adamw": Training(optimizer=AdamW(learning_rate=0.01, weight_decay=0.1), loss=CrossEntropy(over="sum"),
+                      schedule=Exponential(gamma=0.5), clip_norm=100.0),
+}
+
+
+def data():
+    x = spikes((20, 15, 6), 0.4)
+    return stage(x, np.arange(20) % 3)
+
+
+def order():
+    mask = np.ones((4, 5))
+    mask[-1, 3:] = 0
+    return np.arange(20, dtype=np.int32).reshape(4, 5), mask
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_is_the_plain_definition(name):
+    training = TRAININGS[name]
+    factors = training.schedule.factors(4, 1)
+    found = torch_executable(LEARNER, True, training, "float64", factors)
+    handle = found.load(init(LEARNER, 2))
+    plain, expected = Trainable.train_segment(found, Trainable.init_training(found, handle), data(), *order(), (7, 3))
+    mine, metrics = found.train_segment(found.init_training(handle), found.stage(data()), *order(), (7, 3))
+    np.testing.assert_allclose(metrics.loss, expected.loss, rtol=1e-8)
+    np.testing.assert_array_equal(metrics.count, expected.count)
+    got, start = found.export(found.current(mine)), found.export(handle)
+    for key, value in plain.parameters.items():
+        np.testing.assert_allclose(got[key], value, rtol=1e-7, atol=1e-9, err_msg=key)
+        assert (key.endswith("recurrent.weight") or not np.array_equal(got[key], start[key])), key
+
+
+def test_evaluation_is_the_plain_definition():
+    found = torch_executable(LEARNER, True, TRAININGS["adam"], "float64")
+    handle = found.load(init(LEARNER, 2))
+    expected = Trainable.evaluate(found, handle, data(), *order())
+    got = found.evaluate(handle, found.stage(data()), *order())
+    for mine, plain in zip(got[:3], expected[:3], strict=True):
+        np.testing.assert_allclose(mine, plain, rtol=1e-12)
+    assert set(got.rates) == set(expected.rates)
+    for name, rate in expected.rates.items():
+        np.testing.assert_allclose(got.rates[name], rate, rtol=1e-12)
+
+
+def test_training_in_two_pieces_equals_one_and_a_state_is_not_the_handle():
+    found = torch_executable(LEARNER, True, TRAININGS["adam"])
+    handle = found.load(init(LEARNER, 2))
+    staged, (rows, mask) = found.stage(data()), order()
+    once, _ = found.train_segment(found.init_training(handle), staged, rows, mask, (0, 0))
+    twice = found.init_training(handle)
+    for piece in (slice(0, 1), slice(1, 4)):
+        twice, _ = found.train_segment(twice, staged, rows[piece], mask[piece], (0, 0))
+    start = init(LEARNER, 2)
+    for name, value in found.export(found.current(once)).items():
+        np.testing.assert_array_equal(value, found.export(found.current(twice))[name], err_msg=name)
+        np.testing.assert_array_equal(found.export(handle)[name], start[name])
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_unpacking_on_the_device_is_numpys(binary):
+    x = spikes((6, 13, 2, 3), 0.4) * (1 if binary else 7)
+    packed = stage(x, np.arange(6))
+    rows = torch.tensor([4, 0, 4])
+    got = unpack(Staged.of(packed, CPU), rows, torch.float32, Arena())
+    np.testing.assert_array_equal(got.numpy(), np.moveaxis(x[[4, 0, 4]], 0, 1))
+
+
+# --- products ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.03, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("biased", [True, False])
+def test_products_agree_whatever_way_they_take(rate, dtype, biased):
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(1003, 90, generator=generator) < rate).to(dtype) * 1.5
+    weight = torch.randn(70, 90, generator=generator, dtype=dtype)
+    bias = torch.randn(70, generator=generator, dtype=dtype) if biased else None
+    dy = torch.randn(1003, 70, generator=generator, dtype=dtype)
+    leaves = [value.requires_grad_() for value in (x, weight, bias) if value is not None]
+    assert len(x) * weight.numel() >= products.LARGE
+    assert (products.Events.of(x.detach()) is None) == (rate == 0.5 or not products.HAS_NUMBA)
+    got = products.linear(x, weight, bias, Arena())
+    expected = torch.nn.functional.linear(x, weight, bias)
+    close = {"rtol": 1e-5, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-12}
+    torch.testing.assert_close(got, expected, **close)
+    for mine, plain in zip(torch.autograd.grad(got, leaves, dy), torch.autograd.grad(expected, leaves, dy), strict=True):
+        torch.testing.assert_close(mine, plain, **close)
+
+
+# --- manners -------------------------------------------------------------------------------------
+
+
+def test_nothing_global_changes():
+    def globals_of_torch():
+        return (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), torch.initial_seed(),
+                torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled, torch.get_rng_state().tolist())
+
+    before = globals_of_torch()
+    found = torch_executable(LEARNER, True, TRAININGS["adam"])
+    state = found.init_training(found.load(init(LEARNER, 2)))
+    found.train_segment(state, found.stage(data()), *order(), (0, 0))
+    assert globals_of_torch() == before
+
+
+def test_the_engine_says_what_it_uses():
+    model = Model.sequential(input=4, dt=1e-3, layers=[Linear(7), LIF.from_decay(0.5)])
+    info = run(torch_executable(model), dyadic(model), spikes((3, B, 4))).info
+    assert info["device"] == "cpu" and info["precision"] == "float32"
+    assert set(info["loops"]) == {"1_lif"} and info["products"]
+    assert "cpu" in TorchEngine().devices() and "torch" in TorchEngine().versions()
+    features = TorchEngine().capabilities("cpu").features
+    assert {"node.Linear", "node.Conv2d", "optimizer.Adam", "gradients"} <= set(features)
