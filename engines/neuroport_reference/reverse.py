@@ -123,12 +123,12 @@ def _to_parameters(
     inputs = {full: tape.input(full) for full in (*bound.arrays, *bound.biases)}
     outputs = bound.coefficients(inputs)
     # elementwise, so broadcasting can wait until the end: every parameter is lifted to full shape
-    found = tape.backward([(outputs[key], tape.input(f"g.{key}")) for key in cotangents], list(inputs.values()))
+    found = tape.backward([(outputs[key], tape.input(f"g of {key}")) for key in cotangents], list(inputs.values()))
     graph = Graph.of(dict(zip(inputs, found, strict=True)))
     given = {full: _lifted(parameters[full], bound.shape) for full in inputs}
     batch = len(next(iter(cotangents.values()), np.zeros((1,))))
     values = python_function(graph, ops.NUMPY, "coefficients")(
-        {**given, **{f"g.{key}": value for key, value in cotangents.items()}}
+        {**given, **{f"g of {key}": value for key, value in cotangents.items()}}
     )
     return {full: reduce_to(np.broadcast_to(value, (batch, *bound.shape)), _lifted(parameters[full], bound.shape).shape)
             .reshape(parameters[full].shape) for full, value in values.items()}

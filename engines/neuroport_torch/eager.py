@@ -65,7 +65,8 @@ class EagerLoop:
     def reverse(self, arrays: Arrays, past: Past, cotangents: Tensors, masks: Tensors, arena: Arena) -> Reversed:
         example = next(iter(cotangents.values()))
         carry = self._last_cotangents(example)
-        zeros = {name: example.new_zeros((example.shape[1], *self.program.leaving[name])) for name in self.segment.nodes}
+        zeros = {name: example.new_zeros((example.shape[1], *self.program.leaving[name]))
+                 for name in self.segment.nodes}
         transpose = self._layers(masks, lambda layer, node, own, dy, shape: layer.transpose(node, own, dy, shape), True)
         read = [{} for _ in range(len(example))]
         for name, of in past.read.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from neuroport.data.packing import Packed
 from neuroport.engine.base import Engine, Gradients, Metrics, Noise, Options, Record, RunResult, Trainable
 from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
+from neuroport.model.layers import Window
 from neuroport.program.lower import Program
 from neuroport_torch import products
 from neuroport_torch.arena import Arena, Fresh
+from neuroport_torch.kernels.threads import alone
 from neuroport_torch.layers import LAYERS
 from neuroport_torch.runner import Compiled
 from neuroport_torch.runner import Noise as DeviceNoise
@@ -53,7 +56,10 @@ class TorchExecutable(Trainable):
         self.program, self.options, self.device = program, options, device
         self.precision = options.precision or "float32"
         self.compiled = Compiled(program, PRECISIONS[self.precision], device, fused)
-        self._arena = Arena()  # of evaluate and gradients; a training has its own
+        # torch's own threads serve windows over images; everything else heavy is cut up in products and kernels
+        images = any(isinstance(node, Window) for node in program.model.nodes.values())
+        self._alone = device.type == "cpu" and not images
+        self._arena, self._turn = Arena(), threading.Lock()  # of evaluate and gradients; a training has its own
 
     def _put(self, value: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
         """A copy on the device."""
@@ -68,23 +74,30 @@ class TorchExecutable(Trainable):
     def init_state(self, batch: int) -> dict[str, torch.Tensor]:
         return self.compiled.zero_state(batch)
 
-    @torch.no_grad()
     def run(
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], record: Sequence[Record] = ()
     ) -> RunResult:
-        activity = self.compiled.run(handle, self._puts(state), self._puts(inputs), Fresh(), list(record))
+        return alone(self._alone, lambda: self._run(handle, state, inputs, record))
+
+    @torch.no_grad()
+    def _run(
+        self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], record: Sequence[Record]
+    ) -> RunResult:
+        ways: dict[str, str] = {}
+        activity = self.compiled.run(handle, self._puts(state), self._puts(inputs), Fresh(), list(record), ways=ways)
         records: dict[str, dict[str, Any]] = {}
         for (node, what), trace in activity.records.items():
             records.setdefault(node, {})[what] = trace.cpu().numpy()
         return RunResult(
             {name: activity.values[name].cpu().numpy() for name in self.program.outputs}, records,
             {name: value.cpu().numpy() for name, value in activity.state.items()},
-            {"device": str(self.device), "precision": self.precision, "products": products.describe(self.device),
+            {"device": str(self.device), "precision": self.precision, "products": ways,
              "loops": self.compiled.describe()},
         )
 
     def _puts(self, arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        return {name: value.to(self.device, self.compiled.dtype) if isinstance(value, torch.Tensor) else self._put(value)
+        place = {"device": self.device, "dtype": self.compiled.dtype}
+        return {name: value.to(**place) if isinstance(value, torch.Tensor) else self._put(value)
                 for name, value in arrays.items()}
 
     def wait(self) -> None:
@@ -95,6 +108,14 @@ class TorchExecutable(Trainable):
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
         weights: np.ndarray | None = None, noise: Noise | None = None,
     ) -> Gradients:
+        with self._turn:
+            return alone(self._alone, lambda: self._gradients(handle, state, inputs, targets, weights, noise))
+
+    @torch.enable_grad()
+    def _gradients(
+        self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
+        weights: np.ndarray | None, noise: Noise | None,
+    ) -> Gradients:
         self._arena.reset()
         given = self._puts(inputs)
         batch = next(iter(given.values())).shape[1]
@@ -104,11 +125,10 @@ class TorchExecutable(Trainable):
         leaves = {name: value.detach().clone().requires_grad_(name in self.program.trainable)
                   for name, value in handle.items()}
         trained = {name: leaves[name] for name in self.program.trainable}
-        with torch.enable_grad():
-            loss, _ = judge(
-                self.compiled, self.training, leaves, self._puts(state), given, self._put(targets, expected), shares,
-                self._noise(noise), self._arena,
-            )
+        loss, _ = judge(
+            self.compiled, self.training, leaves, self._puts(state), given, self._put(targets, expected), shares,
+            self._noise(noise), self._arena,
+        )
         found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True) if loss.requires_grad else ()
         zeros = {name: np.zeros(tuple(value.shape), np.dtype(self.precision)) for name, value in trained.items()}
         return Gradients(float(loss.detach()), {
@@ -135,17 +155,17 @@ class TorchExecutable(Trainable):
     def train_segment(
         self, training: State, staged: Staged, order: np.ndarray, mask: np.ndarray, noise: tuple[int, int]
     ) -> tuple[State, Metrics]:
-        with torch.enable_grad():
-            losses, right = train_batches(
-                self.compiled, self.training, training, staged, self._put(order, torch.int64), self._put(mask), noise
-            )
+        losses, right = alone(self._alone, lambda: train_batches(
+            self.compiled, self.training, training, staged, self._put(order, torch.int64), self._put(mask), noise
+        ))
         return training, Metrics(_numbers(losses), _numbers(right), np.asarray(mask).sum(1), {})
 
     def evaluate(self, handle: Any, staged: Staged, order: np.ndarray, mask: np.ndarray) -> Metrics:
-        losses, right, rates = evaluate_batches(
-            self.compiled, self.training, dict(handle), staged, self._put(order, torch.int64), self._put(mask),
-            self._arena,
-        )
+        with self._turn:
+            losses, right, rates = alone(self._alone, lambda: evaluate_batches(
+                self.compiled, self.training, dict(handle), staged, self._put(order, torch.int64), self._put(mask),
+                self._arena,
+            ))
         total = max(float(np.asarray(mask).sum()), 1.0)
         return Metrics(_numbers(losses), _numbers(right), np.asarray(mask).sum(1),
                        {name: _numbers(value) / total for name, value in rates.items()})

@@ -30,27 +30,36 @@ HAS_NUMBA = find_spec("numba") is not None
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def describe(device: torch.device) -> str:
-    """The products at hand, for people."""
-    if device.type != "cpu":
-        return "torch"
-    return ", ".join([*(["events"] if HAS_NUMBA else []), *(["onednn"] if HAS_ONEDNN else []), "torch"])
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena) -> tuple[Tensor, str]:
+    """x (M, K), weight (N, K), bias (N,) -> (M, N), differentiable in all three; and the way it was taken."""
+    if x.device.type != "cpu" or len(x) * weight.numel() < LARGE:
+        return functional.linear(x, weight, bias), "torch"
+    events = Events.of(x)
+    way = "events" if events is not None else "onednn" if _onednn(x) else "torch"
+    return _Linear.apply(x, weight, bias, events, arena), way
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena) -> Tensor:
-    """x (M, K), weight (N, K), bias (N,) -> (M, N), differentiable in all three."""
-    large = len(x) * weight.numel() >= LARGE
-    if x.device.type != "cpu" or not large:
-        return functional.linear(x, weight, bias)
-    return _Linear.apply(x, weight, bias, arena)
+def _onednn(x: Tensor) -> bool:
+    return HAS_ONEDNN and x.dtype == torch.float32 and x.shape[1] >= LONG
 
 
 def dense(x: Tensor, weight: Tensor, arena: Arena) -> Tensor:
     """x (M, K) times weight (N, K) transposed, a large product on the CPU."""
-    if HAS_ONEDNN and x.dtype == torch.float32 and x.shape[1] >= LONG:
-        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+    # other threads record for autograd, whatever this one does
+    x, weight = x.detach(), weight.detach()
     into = arena.empty((len(x), len(weight)), x.dtype, x.device)
-    return torch.mm(x, weight.t(), out=into)
+    if _onednn(x):
+        weight = weight.contiguous()
+
+        def rows(lo: int, hi: int) -> None:
+            into[lo:hi] = torch.ops.mkldnn._linear_pointwise(x[lo:hi], weight, None, "none", [], "")
+    else:
+
+        def rows(lo: int, hi: int) -> None:
+            torch.mm(x[lo:hi], weight.t(), out=into[lo:hi])
+
+    over(len(x), ROWS, rows)
+    return into
 
 
 class Events:
@@ -89,12 +98,13 @@ class Events:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena) -> Tensor:
-        events = Events.of(x)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, events: Events | None, arena: Arena
+    ) -> Tensor:
         ctx.events, ctx.biased, ctx.arena = events, bias is not None, arena
         ctx.save_for_backward(x, weight)
         if events is None:
-            y = dense(x.detach(), weight.detach(), arena)
+            y = dense(x, weight, arena)
             return y if bias is None else y.add_(bias)
         y = arena.empty((len(x), len(weight)), x.dtype, x.device)
         events.times(weight, bias, y)
@@ -102,7 +112,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         dx = dw = db = None
         if ctx.needs_input_grad[0]:
@@ -111,7 +121,7 @@ class _Linear(torch.autograd.Function):
             dw = dense(dy.t(), x.t(), ctx.arena) if ctx.events is None else ctx.events.outer(dy)
         if ctx.biased and ctx.needs_input_grad[2]:
             db = dy.sum(0)
-        return dx, dw, db, None
+        return dx, dw, db, None, None
 
 
 if HAS_NUMBA:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -60,10 +60,11 @@ class Compiled:
 
     def run(
         self, parameters: Mapping[str, Tensor], state: Mapping[str, Tensor], inputs: Mapping[str, Tensor],
-        arena: Arena, record: Records = (), noise: Noise | None = None,
+        arena: Arena, record: Records = (), noise: Noise | None = None, ways: dict[str, str] | None = None,
     ) -> Activity:
-        """Differentiable in the parameters."""
-        return execute(self.program, Runner(self, arena, noise), parameters, state, inputs, record)
+        """Differentiable in the parameters. ways: filled with the way that each product was taken."""
+        runner = Runner(self, arena, noise, {} if ways is None else ways)
+        return execute(self.program, runner, parameters, state, inputs, record)
 
     def zero_state(self, batch: int) -> dict[str, Tensor]:
         return {name: torch.zeros((shape[0], batch, *shape[1:]) if line else (batch, *shape),
@@ -74,8 +75,8 @@ class Compiled:
 class Runner:
     """One run."""
 
-    def __init__(self, compiled: Compiled, arena: Arena, noise: Noise | None):
-        self.compiled, self.program, self.arena = compiled, compiled.program, arena
+    def __init__(self, compiled: Compiled, arena: Arena, noise: Noise | None, ways: dict[str, str]):
+        self.compiled, self.program, self.arena, self.ways = compiled, compiled.program, arena, ways
         self.masks = {} if noise is None else {
             name: self._mask(name, node, noise) for name, node in self.program.model.nodes.items()
             if isinstance(node, Dropout) and node.p > 0
@@ -93,7 +94,8 @@ class Runner:
         node = self.program.node(name)
         rows = x.flatten(0, 1)
         if isinstance(node, Linear):
-            y = products.linear(rows, parameters["weight"], parameters.get("bias"), self.arena)
+            y, way = products.linear(rows, parameters["weight"], parameters.get("bias"), self.arena)
+            self.ways[name] = way
         else:
             y = LAYERS[type(node).__name__].apply(node, parameters, rows)
         y = y.reshape(*x.shape[:2], *y.shape[1:])
@@ -103,7 +105,8 @@ class Runner:
         self, segment: Stepped, arrays: Arrays, state: Mapping[str, Tensor], given: Mapping[str, Tensor],
         record: Records,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[tuple[str, str], Tensor]]:
-        loop: Any = self.compiled.loops[segment]
+        of = self.compiled
         return run_segment(
-            self.program, segment, loop, self.compiled.table, arrays, state, given, tuple(record), self.masks, self.arena
+            of.program, segment, of.loops[segment], of.table, arrays, state, given, tuple(record), self.masks,
+            self.arena,
         )

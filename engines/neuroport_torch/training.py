@@ -14,12 +14,12 @@ from neuroport.model.training import SGD, Adam, AdamW, Training
 from neuroport.program.bounds import to_free, to_valid
 from neuroport.program.lower import Program
 from neuroport.program.objective import judged_output, objective, read_by_objective
+from neuroport_torch import products
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.threads import over
-from neuroport_torch.products import HAS_NUMBA
 from neuroport_torch.runner import Compiled, Noise
 
-if HAS_NUMBA:
+if products.HAS_NUMBA:
     from neuroport_torch.kernels.unpack import unpack_bits
 
 Tensor = torch.Tensor
@@ -54,7 +54,7 @@ class Staged(NamedTuple):
 
 def unpack(staged: Staged, samples: Tensor, dtype: torch.dtype, arena: Arena) -> Tensor:
     """Activity of some samples, time-major (T, B, *shape)."""
-    if staged.binary and HAS_NUMBA and staged.values.device.type == "cpu":
+    if staged.binary and products.HAS_NUMBA and staged.values.device.type == "cpu":
         shape = staged.values.shape[2:]
         x = arena.empty((staged.steps, len(samples), *shape), dtype, staged.values.device)
         flat, bits = x.view(staged.steps, len(samples), -1).numpy(), staged.values.flatten(2).numpy()
@@ -139,6 +139,7 @@ def judge(
     return total, training.loss.scores(read[judged_output(compiled.program, training)].detach())
 
 
+@torch.enable_grad()
 def train_batches(
     compiled: Compiled, training: Training, state: State, staged: Staged, order: Tensor, mask: Tensor,
     noise: tuple[int, int],
@@ -152,7 +153,8 @@ def train_batches(
         state.arena.reset()
         targets = staged.labels[samples]
         loss, scores = judge(
-            compiled, training, state.parameters(program), start, {source: unpack(staged, samples, compiled.dtype, state.arena)},
+            compiled, training, state.parameters(program), start,
+            {source: unpack(staged, samples, compiled.dtype, state.arena)},
             targets, valid / valid.sum(), Noise(*noise, samples), state.arena,
         )
         if loss.requires_grad:

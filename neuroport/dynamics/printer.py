@@ -7,6 +7,7 @@ different prefixes, so that a state called ``t1`` never meets a temporary.
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,8 +32,8 @@ PYTHON: Templates = {
 
 
 def input_name(name: str) -> str:
-    """``s.v`` as an identifier: ``i_s_v``."""
-    return "i_" + name.replace(".", "_")
+    """``s.v`` as an identifier: ``i_s_v``; what no identifier may hold (nodes are named freely) as its code."""
+    return "i_" + re.sub(r"\W", lambda found: f"_{ord(found[0]):x}_", name.replace(".", "_"), flags=re.ASCII)
 
 
 def node_name(node: Node, templates: Templates = PYTHON) -> str:

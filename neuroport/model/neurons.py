@@ -192,6 +192,11 @@ class ALIF(_Leak, SpikingNeuron):
     tau_adapt: Time = 200e-3
     beta: Value = 0.2
 
+    @classmethod
+    def from_decay(cls, decay: Any, **fields: Any) -> Self:
+        """By the membrane's decay per step; ``beta`` is the strength of the adaptation here."""
+        return cls(decay=decay, **fields)
+
     def coefficients(self, p: Any, step: Step) -> dict[str, Array]:
         return {**super().coefficients(p, step), "rho": step.low_pass(p.tau_adapt).decay}
 

@@ -8,10 +8,11 @@ import pytest
 from neuroport.engine.base import Executable, RunResult
 from neuroport.model.graph import Model
 from neuroport.testing.base import Kit
-from neuroport.testing.cases import Case
+from neuroport.testing.cases import CASES, Case
+from neuroport.testing.clear import clear
 from neuroport.testing.dyadic import DYADIC, Exact, exact
 from neuroport.testing.subject import Subject, arrays, skip
-from neuroport.testing.tiers import equal, flat
+from neuroport.testing.tiers import equal, flat, near
 
 CARRIED = ("ALIF", "CubaLIF, recurrent", "hard reset delayed", "output delayed", "delays")
 CUT = 40  # steps of a run
@@ -78,6 +79,24 @@ class Metamorphic(Kit):
         inputs = {name: x[:CUT] for name, x in of.inputs.items()}
         once = _all(_run(executable, of, inputs))
         equal(_all(_run(executable, of, inputs)), once, "second call")
+
+    @pytest.mark.parametrize("case", [case for case in CASES if case.name == "trainable IF per neuron"], ids=repr)
+    def test_renaming_nodes_changes_no_gradient(self, subject: Subject, case: Case) -> None:
+        precision = subject.precision("float32", "float64")
+        executable = subject.trainable(case.build(subject.dt), case.training, precision)
+        of = clear(case, subject.dt, subject.batch(case.batch), subject.snapped)
+        names = dict(zip(of.model.nodes, ("a-b", "a_b", "g", "a b", "activity", "targets"), strict=True))
+        other = subject.trainable(_renamed(of.model, names), case.training, precision)
+        state = other.init_state(subject.batch(case.batch))
+        found = other.gradients(
+            other.load({_moved(name, names): x for name, x in of.parameters.items()}), state,
+            {names[name]: x for name, x in of.inputs.items()}, of.targets,
+        )
+        expected = executable.gradients(
+            executable.load(of.parameters), executable.init_state(subject.batch(case.batch)), of.inputs, of.targets
+        )
+        renamed = {_moved(name, names): x for name, x in arrays(expected.parameters).items()}
+        near(arrays(found.parameters), renamed, 1e-6, "gradients")
 
     @pytest.mark.parametrize("case", chosen("CubaLIF, recurrent", "delays"), ids=repr)
     def test_renaming_nodes_changes_nothing(self, subject: Subject, case: Case) -> None:

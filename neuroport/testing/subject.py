@@ -97,4 +97,4 @@ class Subject:
 
 def arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Whatever an engine returns, as NumPy."""
-    return {name: np.array(value) for name, value in values.items()}
+    return {name: np.asarray(value).copy() for name, value in values.items()}

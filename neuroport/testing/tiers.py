@@ -51,7 +51,7 @@ def equal(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> N
 
 def flat(records: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """Records by "node.variable"."""
-    return {f"{node}.{what}": np.array(trace) for node, its in records.items() for what, trace in its.items()}
+    return {f"{node}.{what}": np.asarray(trace).copy() for node, its in records.items() for what, trace in its.items()}
 
 
 def no_subnormals(values: Mapping[str, np.ndarray]) -> None:

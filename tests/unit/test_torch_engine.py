@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from neuroport_reference.engine import ReferenceEngine  # noqa: E402
+from neuroport_torch import products  # noqa: E402
+from neuroport_torch.arena import Arena  # noqa: E402
+from neuroport_torch.engine import TorchEngine, TorchExecutable  # noqa: E402
+from neuroport_torch.training import Staged, unpack  # noqa: E402
 
 from neuroport.data.packing import stage  # noqa: E402
 from neuroport.engine.base import Options, Trainable  # noqa: E402
@@ -17,17 +28,13 @@ from neuroport.model.training import SGD, Adam, AdamW, CrossEntropy, Exponential
 from neuroport.model.values import Parameter, Uniform  # noqa: E402
 from neuroport.program.initialize import init  # noqa: E402
 from neuroport.program.lower import lower  # noqa: E402
-from neuroport_reference.engine import ReferenceEngine  # noqa: E402
-from neuroport_torch import products  # noqa: E402
-from neuroport_torch.arena import Arena  # noqa: E402
-from neuroport_torch.engine import TorchEngine, TorchExecutable  # noqa: E402
-from neuroport_torch.training import Staged, unpack  # noqa: E402
 
 CPU = torch.device("cpu")
 T, B = 300, 5
 HALF = Parameter(value=[0.5, 0.75, 0.25, 0.5, 0.5, 0.5, 0.75], trainable=False)
 NEURONS = {
-    "IF": IF(), "LIF": LIF.from_decay(0.5), "LIF of general decay": LIF.from_decay(0.9), "LIF of decays": LIF(decay=HALF),
+    "IF": IF(), "LIF": LIF.from_decay(0.5), "LIF of general decay": LIF.from_decay(0.9),
+    "LIF of decays": LIF(decay=HALF),
     "CubaLIF": CubaLIF.from_decay(0.5, 0.75, r=0.5), "ALIF": ALIF(decay=0.75, tau_adapt=0.02, beta=0.25),
     "hard": LIF.from_decay(0.75, numerics=Numerics(reset="hard"), v_reset=-0.25),
     "spyx": LIF.from_decay(0.75, numerics=Numerics(reset_delay=1, output_delay=1)),
@@ -212,13 +219,31 @@ def test_products_agree_whatever_way_they_take(rate, dtype, biased):
     dy = torch.randn(1003, 70, generator=generator, dtype=dtype)
     leaves = [value.requires_grad_() for value in (x, weight, bias) if value is not None]
     assert len(x) * weight.numel() >= products.LARGE
-    assert (products.Events.of(x.detach()) is None) == (rate == 0.5 or not products.HAS_NUMBA)
-    got = products.linear(x, weight, bias, Arena())
+    got, way = products.linear(x, weight, bias, Arena())
+    assert (way == "events") == (rate < 0.5 and products.HAS_NUMBA)
     expected = torch.nn.functional.linear(x, weight, bias)
     close = {"rtol": 1e-5, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-12}
     torch.testing.assert_close(got, expected, **close)
-    for mine, plain in zip(torch.autograd.grad(got, leaves, dy), torch.autograd.grad(expected, leaves, dy), strict=True):
-        torch.testing.assert_close(mine, plain, **close)
+    mine = torch.autograd.grad(got, leaves, dy)
+    for one, other in zip(mine, torch.autograd.grad(expected, leaves, dy), strict=True):
+        torch.testing.assert_close(one, other, **close)
+
+
+@pytest.mark.parametrize("cycle", [False, True], ids=["forward", "recurrent"])
+@pytest.mark.parametrize("name", ["LIF of general decay", "CubaLIF", "ALIF", "hard", "spyx", "snntorch"])
+def test_generated_loops_give_the_plain_loops_gradients(name, cycle):
+    neuron = NEURONS[name]
+    model = Model.sequential(input=4, dt=2**-10, layers=[
+        Linear(7), Recurrent(Linear(7, bias=False), neuron) if cycle else neuron, Linear(3), LI.from_decay(0.9)])
+    parameters, inputs = dyadic(model), {"input": spikes((50, B, 4))}
+    one, other = (torch_executable(model, fused, Training()) for fused in (True, False))
+    got, plain = (found.gradients(found.load(parameters), found.init_state(B), inputs, np.arange(B) % 3).parameters
+                  for found in (one, other))
+    for key, g in plain.items():
+        if cycle:  # sums run in another order there
+            np.testing.assert_allclose(got[key], g, rtol=1e-4, atol=1e-5 * np.abs(g).max(), err_msg=key)
+        else:
+            np.testing.assert_array_equal(got[key], g, err_msg=key)
 
 
 # --- manners -------------------------------------------------------------------------------------
@@ -240,7 +265,51 @@ def test_the_engine_says_what_it_uses():
     model = Model.sequential(input=4, dt=1e-3, layers=[Linear(7), LIF.from_decay(0.5)])
     info = run(torch_executable(model), dyadic(model), spikes((3, B, 4))).info
     assert info["device"] == "cpu" and info["precision"] == "float32"
-    assert set(info["loops"]) == {"1_lif"} and info["products"]
+    assert info["loops"] == {"1_lif": "PopulationLoop"} and info["products"] == {"0_linear": "torch"}
     assert "cpu" in TorchEngine().devices() and "torch" in TorchEngine().versions()
     features = TorchEngine().capabilities("cpu").features
     assert {"node.Linear", "node.Conv2d", "optimizer.Adam", "gradients"} <= set(features)
+
+
+def test_two_threads_may_run_at_once():
+    model = Model.sequential(input=4, dt=1e-3, layers=[Linear(7), Recurrent(Linear(7), LIF.from_decay(0.5)), Linear(3)])
+    found = torch_executable(model, True, Training())
+    parameters, inputs = dyadic(model), spikes((T, B, 4))
+
+    def work(_):
+        found.gradients(found.load(parameters), found.init_state(B), {"input": inputs}, np.arange(B) % 3)
+        return run(found, parameters, inputs)
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(work, range(8))
+    for other in others:
+        assert_same(first, other)
+
+
+def test_without_numba_the_plain_loop_runs():
+    code = """
+import sys
+sys.modules["numba"] = None
+import numpy as np
+from neuroport.engine.base import Options
+from neuroport.model.graph import Model
+from neuroport.model.layers import Linear
+from neuroport.model.neurons import LIF
+from neuroport.program.initialize import init
+from neuroport.program.lower import lower
+from neuroport_torch.engine import TorchEngine
+model = Model.sequential(input=4, dt=1e-3, layers=[Linear(7), LIF.from_decay(0.5)])
+found = TorchEngine().compile(lower(model), Options(device="cpu"))
+done = found.run(found.load(init(model)), found.init_state(2), {"input": np.ones((3, 2, 4), np.float32)})
+print(done.info["loops"]["1_lif"], sorted(TorchEngine().versions()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.stdout.strip() == "EagerLoop ['torch']"
+
+
+def test_importing_the_plugin_imports_no_framework():
+    code = "import sys, neuroport_torch.plugin; print({'torch', 'numba', 'jax'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.stdout.strip() == "set()"

@@ -7,6 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from neuroport_torch.engine import TorchExecutable  # noqa: E402
+from neuroport_torch.layers import LAYERS  # noqa: E402
+from neuroport_torch.runner import Runner  # noqa: E402
+from neuroport_torch.training import judge  # noqa: E402
+
 from neuroport.dynamics import ops  # noqa: E402
 from neuroport.dynamics.spike import LAST_OUTPUT  # noqa: E402
 from neuroport.engine.base import Noise, Options  # noqa: E402
@@ -31,10 +36,6 @@ from neuroport.program.execute import execute  # noqa: E402
 from neuroport.program.initialize import init  # noqa: E402
 from neuroport.program.lower import lower  # noqa: E402
 from neuroport.program.stepping import step, take_states  # noqa: E402
-from neuroport_torch.engine import TorchExecutable  # noqa: E402
-from neuroport_torch.layers import LAYERS  # noqa: E402
-from neuroport_torch.runner import Runner  # noqa: E402
-from neuroport_torch.training import judge  # noqa: E402
 
 CPU = torch.device("cpu")
 T, B, N = 14, 3, 6
@@ -115,7 +116,8 @@ RULES = {
     "output delay": {"output_delay": 1}, "spyx": {"reset_delay": 1, "output_delay": 1},
     "snntorch": {"reset_rule": "snntorch"}, "snntorch hard": {"reset_rule": "snntorch", "reset": "hard"},
     "snntorch detached": {"reset_rule": "snntorch", "reset_gradient": False},
-    "many spikes": {"multi_spike": True}, "euler": {"discretization": "euler"}, "membrane bias": {"bias_on": "membrane"},
+    "many spikes": {"multi_spike": True}, "euler": {"discretization": "euler"},
+    "membrane bias": {"bias_on": "membrane"},
 }
 GRAPH = {"input": Input(shape=(4,)), "a": Linear(N), "lif": LIF(tau=TAU, r=GAIN), "b": Linear(N), "more": Linear(N),
          "alif": ALIF(tau=TAU, r=GAIN), "back": Linear(N), "drop": Dropout(0.3), "read": Linear(3), "li": LI(tau=TAU),
@@ -189,7 +191,7 @@ def plain_gradients(found, parameters, state, inputs, targets, noise=None, weigh
         program = compiled.program
 
         def run(self, parameters, state, inputs, arena, noise=None):
-            return execute(self.program, Plain(compiled, arena, noise), parameters, state, inputs)
+            return execute(self.program, Plain(compiled, arena, noise, {}), parameters, state, inputs)
 
     loss, _ = judge(Everything(), TRAINING, leaves, found._puts(state), found._puts(inputs), torch.as_tensor(targets),
                     weights, found._noise(noise), None)
@@ -211,7 +213,8 @@ def test_gradients_are_those_of_the_plain_equations(name, fused):
     assert set(got.parameters) == set(expected)
     assert max(np.abs(g).max() for g in expected.values()) > 1e-6
     for key, g in expected.items():
-        np.testing.assert_allclose(got.parameters[key], g, rtol=1e-10, atol=1e-10 * max(1, np.abs(g).max()), err_msg=key)
+        close = {"rtol": 1e-10, "atol": 1e-10 * max(1, np.abs(g).max())}
+        np.testing.assert_allclose(got.parameters[key], g, **close, err_msg=key)
 
 
 def test_padding_has_no_influence():

@@ -9,8 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from neuroport_torch.kernels.load import folder
 
-@njit(nogil=True, error_model="numpy", cache=True)
+KEPT = folder() is not None  # numba refuses to cache where it cannot write
+
+
+@njit(nogil=True, error_model="numpy", cache=KEPT)
 def find(x, lo, hi, index, start, count):
     """Positions of the nonzero entries of rows lo to hi of x (M, K).
 
@@ -30,7 +34,7 @@ def find(x, lo, hi, index, start, count):
         at = n
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, error_model="numpy", cache=KEPT)
 def gather(x, weight_t, bias, index, start, count, y, lo, hi):
     """Rows lo to hi of y = x W^T + b; weight_t (K, N), bias (N,), y (M, N)."""
     width = y.shape[1]
@@ -54,7 +58,7 @@ def gather(x, weight_t, bias, index, start, count, y, lo, hi):
             at += 1
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, error_model="numpy", cache=KEPT)
 def scatter(x, dy, index, start, count, dw_t, lo, hi):
     """Columns lo to hi of dW^T = x^T dy; dy (M, N), dw_t (K, N)."""
     dw_t[:, lo:hi] = 0

@@ -49,8 +49,9 @@ class FusedLoop:
         self.neurons = {part.name: part.traced for part in parts if part.traced is not None}
         self.sizes = [prod(program.leaving[part.name]) for part in parts]
         self.sizes += [prod(program.entering[part.name]) for part in parts]
-        self._forward = cache(lambda given, written: forward_source(parts, segment.internal, given, written, self.dtype))
-        self._reverse = cache(lambda cotangents: reverse_source(parts, segment.internal, cotangents, self.dtype))
+        edges = segment.internal
+        self._forward = cache(lambda given, written: forward_source(parts, edges, given, written, self.dtype))
+        self._reverse = cache(lambda cotangents: reverse_source(parts, edges, cotangents, self.dtype))
 
     def forward(
         self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from neuroport.dynamics.printer import input_name
 from neuroport.dynamics.trace import Traced
 from neuroport.model.graph import Edge
 from neuroport_torch.kernels.numba import DECORATOR, assignments, block, header, loads, value
@@ -132,8 +133,8 @@ def forward_source(
     """``forward(steps, lo, hi, m_*, k_*, ...)`` of samples lo to hi.
 
     m, k: widths of what leaves and enters each node. given: nodes that something outside feeds. written: (node,
-    "cut.NAME" | "s.NAME"), kept at each step. Arguments by key: y, given, w (T, M); line (delay, M); s (M,), overwritten
-    by the state after the run; c (width,); weight_t (K, N); bias (N,); factor (M,).
+    "cut.NAME" | "s.NAME"), kept at each step. Arguments by key: y, given, w (T, M); line (delay, M); s (M,),
+    overwritten by the state after the run; c (width,); weight_t (K, N); bias (N,); factor (M,).
     """
     w = _Writer(parts, edges, given)
     top: list[str] = []
@@ -188,13 +189,14 @@ def _neuron_forward(w: _Writer, part: Part, x: str, written: Sequence[str]) -> t
     text = [f"{targets[what]} = {w.argument('w', part.name, what.replace('.', '_'))}[t, {group}]" for what in written]
     later = [name for name in traced.after.inputs if name in places and name not in traced.before.inputs]
     body = loads([*traced.before.inputs, *later], places) + assignments(traced.before)
-    body += [f"i_{name.replace('.', '_')} = {value(node)}" for name, node in traced.before.outputs.items()]
+    body += [f"{input_name(name)} = {value(node)}" for name, node in traced.before.outputs.items()]
     body += assignments(traced.after)
     outputs = traced.after.outputs
     body += [f"v_{n}_{name}[j] = {value(outputs[f's.{name}'])}" for name in traced.state]
     body.append(f"y_t[j] = {value(outputs['out'])}")
     for what, target in targets.items():
-        body.append(f"{target}[j] = {'i_' + what.replace('.', '_') if what.startswith('cut.') else value(outputs[what])}")
+        source = input_name(what) if what.startswith("cut.") else value(outputs[what])
+        body.append(f"{target}[j] = {source}")
     lanes = f"for j in range((last - first) * m_{n}):"
     return top, gather, block(text, 3) * bool(text) + block(lanes, 3) + block(_prefixed(body, n), 4)
 
@@ -262,7 +264,8 @@ def _neuron_reverse(w: _Writer, part: Part) -> tuple[list[str], str, str]:
         body += assignments(traced.restore)
         body += [f"r_{n}_{name}[j] = {value(traced.restore.outputs[name])}" for name in traced.reads_state]
         text += block("if t > 0:", 3)
-        text += block([f"p_{n}_{name} = {w.argument('cut', part.name, name)}[t - 1, {group}]" for name in traced.saved], 4)
+        text += block([f"p_{n}_{name} = {w.argument('cut', part.name, name)}[t - 1, {group}]"
+                       for name in traced.saved], 4)
         text += block(lanes, 4) + block(_prefixed(body, n), 5) + block("else:", 3) + block(lanes, 4)
         text += block([f"r_{n}_{name}[j] = {w.argument('first', part.name, name)}[first * m_{n} + j]"
                        for name in traced.reads_state], 5)

@@ -1,0 +1,1 @@
+"""An engine to copy: plain NumPy, float32, small, complete, trainable."""
