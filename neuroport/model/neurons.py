@@ -193,7 +193,7 @@ class ALIF(_Leak, SpikingNeuron):
     beta: Value = 0.2
 
     @classmethod
-    def from_decay(cls, decay: Any, **fields: Any) -> Self:
+    def from_decay(cls, decay: Any, **fields: Any) -> Self:  # type: ignore[override]
         """By the membrane's decay per step; ``beta`` is the strength of the adaptation here."""
         return cls(decay=decay, **fields)
 

@@ -140,7 +140,8 @@ def test_coefficients_agree_with_jax_autodiff_back_to_tau(name, method):
     bound, parameters, *_ = bind(name, "soft" if method == "exponential" else "euler")
     tape = Tape()
     nodes = {key: tape.input(key) for key in parameters}
-    coefficients = {key: value for key, value in bound.coefficients(nodes).items() if key in bound.coefficient_graph.outputs}
+    of_arrays = bound.coefficient_graph.outputs
+    coefficients = {key: value for key, value in bound.coefficients(nodes).items() if key in of_arrays}
     cotangents = {key: generator(2, key).normal(size=SIZE) for key in coefficients}
     adjoints = tape.backward(
         [(value, tape.input(f"g of {key}")) for key, value in coefficients.items()], list(nodes.values())
@@ -178,7 +179,7 @@ PRIMITIVES = {
 
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda of: type(of).__name__)
 def test_surrogates_are_the_derivatives_of_their_primitives(surrogate):
-    u = np.linspace(-3, 3, 203)  # no point of it is an edge
+    u = np.linspace(-3, 3, 202)  # no point of it is an edge
     h = 1e-6
     primitive = PRIMITIVES[type(surrogate)]
     slope = (primitive(surrogate, u + h) - primitive(surrogate, u - h)) / (2 * h)
@@ -247,10 +248,10 @@ def test_reverse_agrees_with_finite_differences_of_a_smoothed_spike(case):
 def test_written_order_is_kept():
     tape = Tape()
     a, b = tape.input("a"), tape.input("b")
-    text, _ = python_source(Graph.of({"y": (a + b) - a + 0.1 * (0.3 * a)}), "f")
-    body = [line.strip() for line in text.splitlines() if " = " in line and "inputs[" not in line]
-    assert [line.split(" = ")[1] for line in body] == [
-        "i_a + i_b", "t2 - i_a", "0.3 * i_a", "0.1 * t5", "t3 + t7"] or len(body) == 5
+    graph = Graph.of({"y": (a + b) - a + 0.1 * (0.3 * a)})
+    assert [node.op for node in graph.nodes if node.args] == ["add", "sub", "mul", "mul", "add"]
+    text, _ = python_source(graph, "f")
+    assert text.index("i_a + i_b") < text.index("- i_a") < text.index("0.3 * i_a") < text.index("0.1 * t")
     x = np.float32(1e8), np.float32(1.0)
     found = python_function(Graph.of({"y": (a + b) - a}), ops.NUMPY)({"a": x[0], "b": x[1]})["y"]
     assert found == (x[0] + x[1]) - x[0] != x[1]  # a computer algebra system would say b
@@ -307,7 +308,8 @@ class Awkward(SpikingNeuron):
     state = ("v", "t1", "x", "out", "i_x", "inputs", "g")
 
     def integrate(self, c, s, x):
-        s = s._replace(t1=s.t1 * 0.5 + x, x=s.x + s.t1, out=s.out * 0.25 - x, i_x=s.i_x + 1.0, inputs=s.g, g=s.inputs + x)
+        s = s._replace(t1=s.t1 * 0.5 + x, x=s.x + s.t1, out=s.out * 0.25 - x, i_x=s.i_x + 1.0)
+        s = s._replace(inputs=s.g, g=s.inputs + x)
         return s._replace(v=0.5 * s.v + s.t1 - 0.1 * s.out + 0.01 * s.i_x + 0.1 * s.inputs)
 
 
