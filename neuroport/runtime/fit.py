@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from neuroport import __version__, registry
+from neuroport.choose import Choice, Wanted, choose
 from neuroport.data.source import Splits
 from neuroport.engine.base import Engine, Options, Trainable
-from neuroport.choose import Choice, Wanted, choose
 from neuroport.errors import InvalidData, InvalidExperiment, Problem, UnsupportedModel
 from neuroport.model.training import CrossEntropy, Experiment
 from neuroport.program.lower import lower
