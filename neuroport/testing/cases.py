@@ -74,14 +74,13 @@ def network(
     neuron: Neuron, dt: float, numerics: Numerics | None = None, back: Linear | None = None,
     readout: Neuron | None = None,
 ) -> Model:
-    """6 inputs, 8 neurons (recurrent through ``back``), 3 leaky integrators."""
-    hidden = neuron if back is None else Recurrent(back, neuron)
+    """6 inputs, 8 neurons (recurrent through ``back``), 3 sums of their outputs, and what reads those."""
     layers = {
-        "first": Linear(8, weight_init=weights(), bias_init=Uniform(low=-0.2, high=0.6)), "hidden": hidden,
+        "first": Linear(8, weight_init=weights(), bias_init=Uniform(low=-0.2, high=0.6)),
+        "hidden": neuron if back is None else Recurrent(back, neuron),
         "second": Linear(3, weight_init=Normal(std=1.0), bias_init=Uniform(low=-0.2, high=0.2)),
-        "readout": readout or LI(tau=10 * dt),
     }
-    return Model.sequential(6, dt, layers, numerics)
+    return Model.sequential(6, dt, layers if readout is None else {**layers, "readout": readout}, numerics)
 
 
 def feedback() -> Linear:
@@ -137,11 +136,12 @@ def _numerics_cases() -> list[Case]:
     def lif(dt: float, numerics: Numerics) -> Model:
         strong = 3.0 if numerics.multi_spike else 1.0
         neuron = LIF(tau=8 * dt, r=strong, v_reset=-0.2 if numerics.reset == "hard" else 0.0)
-        return network(neuron, dt, numerics)
+        # a readout that does not spike delays its output as well
+        return network(neuron, dt, numerics, readout=LI(tau=10 * dt) if numerics.output_delay else None)
 
     def on_membrane(dt: float) -> Model:
         neuron = CubaLIF(tau_syn=4 * dt, tau_mem=8 * dt, r=1.1, w_in=1.3)
-        return network(neuron, dt, Numerics(bias_on="membrane"))
+        return network(neuron, dt, Numerics(bias_on="membrane"), readout=LI(tau=10 * dt))
 
     def adaptive(dt: float, numerics: Numerics) -> Model:
         return network(ALIF(tau=8 * dt, tau_adapt=20 * dt, beta=0.2), dt, numerics)
@@ -220,11 +220,11 @@ def _forked(dt: float) -> Model:
     nodes = {
         "left": Input(shape=(6,)), "right": Input(shape=(4,)), "from_left": Linear(8, weight_init=weights()),
         "from_right": Linear(8, weight_init=Normal(std=1.0)), "hidden": LIF(tau=8 * dt),
-        "second": Linear(3, weight_init=Normal(std=1.0)), "readout": LI(tau=10 * dt),
+        "second": Linear(3, weight_init=Normal(std=1.0)),
         "scores": Output(), "spikes": Output(),
     }
     edges = [("left", "from_left"), ("right", "from_right"), ("from_left", "hidden"), ("from_right", "hidden"),
-             ("hidden", "second"), ("second", "readout"), ("readout", "scores"), ("hidden", "spikes")]
+             ("hidden", "second"), ("second", "scores"), ("hidden", "spikes")]
     return Model(nodes=nodes, edges=edges, dt=dt)
 
 
@@ -233,11 +233,11 @@ def silenced(dt: float, inside: bool) -> Model:
     hidden: dict[str, Any] = {"hidden": LIF(tau=8 * dt), "drop": Dropout(p=0.4)}
     if not inside:
         return Model.sequential(6, dt, {"first": Linear(8, weight_init=weights()), **hidden,
-                                        "second": Linear(3, weight_init=Normal(std=1.0)), "readout": LI(tau=10 * dt)})
+                                        "second": Linear(3, weight_init=Normal(std=1.0))})
     nodes = {"input": Input(shape=(6,)), "first": Linear(8, weight_init=weights()), **hidden, "back": feedback(),
-             "second": Linear(3, weight_init=Normal(std=1.0)), "readout": LI(tau=10 * dt), "output": Output()}
+             "second": Linear(3, weight_init=Normal(std=1.0)), "output": Output()}
     edges = [("input", "first"), ("first", "hidden"), ("hidden", "drop"), ("drop", "back", 1), ("back", "hidden"),
-             ("drop", "second"), ("second", "readout"), ("readout", "output")]
+             ("drop", "second"), ("second", "output")]
     return Model(nodes=nodes, edges=edges, dt=dt)
 
 

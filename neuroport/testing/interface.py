@@ -58,11 +58,10 @@ class Interface(Kit):
 
     @pytest.mark.parametrize("case", SHAPED, ids=repr)
     def test_parameters_survive_load_and_export(self, subject: Subject, case: Case) -> None:
-        program_of = exact if case in DYADIC else clear
         executable = subject.executable(case.build(subject.dt))
-        given = (exact(case, subject.dt, subject.batch(case.batch)).parameters if program_of is exact
-                 else clear(case, subject.dt, subject.batch(case.batch), subject.snapped).parameters)
-        equal(arrays(executable.export(executable.load(given))), given, "parameters")
+        batch, snapped = subject.batch(case.batch), subject.snapped
+        made = exact(case, subject.dt, batch) if case in DYADIC else clear(case, subject.dt, batch, snapped)
+        equal(arrays(executable.export(executable.load(made.parameters))), made.parameters, "parameters")
 
     @pytest.mark.parametrize("case", SHAPED, ids=repr)
     def test_first_state_is_zero_and_has_the_programs_shapes(self, subject: Subject, case: Case) -> None:

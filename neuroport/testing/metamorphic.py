@@ -85,7 +85,7 @@ class Metamorphic(Kit):
         precision = subject.precision("float32", "float64")
         executable = subject.trainable(case.build(subject.dt), case.training, precision)
         of = clear(case, subject.dt, subject.batch(case.batch), subject.snapped)
-        names = dict(zip(of.model.nodes, ("a-b", "a_b", "g", "a b", "activity", "targets"), strict=True))
+        names = dict(zip(of.model.nodes, ("a-b", "a_b", "g", "a b", "targets"), strict=True))
         other = subject.trainable(_renamed(of.model, names), case.training, precision)
         state = other.init_state(subject.batch(case.batch))
         found = other.gradients(

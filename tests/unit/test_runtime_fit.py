@@ -170,3 +170,13 @@ def test_what_does_not_fit_together_is_refused_before_anything_runs(tmp_path, ch
 def test_an_unknown_source_is_refused_and_the_known_ones_are_listed():
     with pytest.raises(npt.InvalidExperiment, match="braille"):
         npt.fit(small_experiment(data={"source": "brail"}), engine="reference")
+
+
+def test_the_example_experiment_fits_its_data():
+    from pathlib import Path
+
+    from neuroport.runtime.fit import check_fit, load_data
+
+    experiment = npt.Experiment.load(Path(__file__).parents[2] / "examples" / "braille.yaml")
+    check_fit(experiment, load_data(experiment))
+    assert [experiment.model.shapes[name] for name in ("hidden", "decision")] == [(38,), (7,)]
