@@ -11,6 +11,7 @@ Results go to results/train_step_cpu.json and .md. The numbers are a report: no 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import subprocess
@@ -74,10 +75,8 @@ class Worker:
     def close(self) -> None:
         """Ends the worker by ending its input."""
         assert self.process.stdin
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended on its own, and `ask` has said so
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended on its own, and `ask` has said so
         self.process.wait()
 
 

@@ -68,6 +68,7 @@ from neuroport.model.values import (
     Value,
     XavierUniform,
 )
+from neuroport.version import __version__
 
 if TYPE_CHECKING:
     from neuroport import data as data
@@ -79,7 +80,6 @@ if TYPE_CHECKING:
     from neuroport.dynamics import ops as ops
     from neuroport.runtime.fit import fit as fit
 
-__version__ = "0.1.0"
 
 # what is imported when it is first asked for: "module" or "module:name"
 _LAZY = {
@@ -103,6 +103,7 @@ __all__ = [
     "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate", "Time", "Training", "TrainingDiverged", "Triangular",
     "Uniform", "UnknownDevice", "UnknownEngine", "UnsupportedModel", "Value", "XavierUniform",
     "compile", "data", "engines", "fit", "gradients", "init", "json_schema", "ops", "run",
+    "__version__",
 ]
 
 

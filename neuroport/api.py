@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from neuroport import registry
-from neuroport.engine.base import Engine, Executable, Gradients, Options, RunResult, Trainable
 from neuroport.choose import Choice, Wanted, choose
+from neuroport.engine.base import Engine, Executable, Gradients, Options, RunResult, Trainable
 from neuroport.errors import InvalidExperiment, InvalidModel, NeuroportError, Problem, UnsupportedModel
 from neuroport.model.graph import Model
 from neuroport.model.training import CrossEntropy, Loss, Regularizer, Training

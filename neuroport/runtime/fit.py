@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neuroport import __version__, registry
+from neuroport import registry
 from neuroport.choose import Choice, Wanted, choose
 from neuroport.data.source import Splits
 from neuroport.engine.base import Engine, Options, Trainable
@@ -22,6 +22,7 @@ from neuroport.runtime.callbacks import Callback, Plan
 from neuroport.runtime.course import Course
 from neuroport.runtime.folder import RunFolder
 from neuroport.runtime.run import Run
+from neuroport.version import __version__
 
 
 def fit(
