@@ -34,11 +34,11 @@ def model() -> npt.Model:
     )
 
 
-def main(epochs: int = 4) -> None:
+def main(epochs: int = 8) -> None:
     """Train on the Braille recordings that ship with the package, on both engines from one seed."""
     experiment = npt.Experiment(
         name="resonators", model=model(), data={"source": "braille"},
-        training=npt.Training(optimizer=npt.Adam(learning_rate=5e-3), epochs=epochs, batch_size=70),
+        training=npt.Training(optimizer=npt.Adam(learning_rate=3e-2), epochs=epochs, batch_size=20),
     )
     for engine in ("jax", "torch"):
         run = npt.fit(experiment, engine=engine)
