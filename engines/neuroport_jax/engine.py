@@ -77,8 +77,7 @@ class JaxExecutable(Trainable):
         return {name: np.array(value) for name, value in handle.items()}
 
     def init_state(self, batch: int) -> dict[str, jax.Array]:
-        return {name: self._put(np.zeros((shape[0], batch, *shape[1:]) if line else (batch, *shape)))
-                for name, (shape, line) in self.program.state.items()}
+        return {name: self._put(np.zeros(shape)) for name, shape in self.program.state_shapes(batch).items()}
 
     @cached_property
     def _run(self) -> Any:

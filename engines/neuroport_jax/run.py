@@ -71,5 +71,4 @@ def forward(
 
 
 def zero_state(program: Program, batch: int, dtype: Any = jnp.float32) -> dict[str, Array]:
-    return {name: jnp.zeros((shape[0], batch, *shape[1:]) if line else (batch, *shape), dtype)
-            for name, (shape, line) in program.state.items()}
+    return {name: jnp.zeros(shape, dtype) for name, shape in program.state_shapes(batch).items()}

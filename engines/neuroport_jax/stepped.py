@@ -18,7 +18,7 @@ from jax import lax
 from neuroport.dynamics.printer import python_function
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
-from neuroport.program.stepping import Arrays, Carry, delayed, step, step_back
+from neuroport.program.stepping import Arrays, Carry, reached, step, step_back
 from neuroport_jax.layers import LAYERS
 from neuroport_jax.ops import TABLE
 
@@ -94,7 +94,8 @@ def scan_backward(
     """All steps in reverse: cotangents of coefficients, parameters, first carry and given."""
     neurons = [name for name in segment.nodes if name in program.neurons]
     reverses = {name: python_function(program.neurons[name].traced.reverse, TABLE, "reverse") for name in neurons}
-    inputs = {name: arriving(program, segment, name, first, given, outputs) for name in segment.nodes
+    lines = {edge.key: jnp.stack(first[edge.key]) for edge in segment.internal if edge.delay}
+    inputs = {name: reached(segment, name, given, lines, outputs) for name in segment.nodes
               if name not in program.neurons or program.neurons[name].traced.reads_input}
     saved = {name: _reads(program, name, arrays, first, cuts[name], inputs.get(name)) for name in neurons}
 
@@ -120,20 +121,6 @@ def scan_backward(
     of_parameters = {name: _of_weights(program, name, parameters[name], inputs[name], of_stateless[name])
                      for name in parameters}
     return of_coefficients, of_parameters, {key: carry[key] for key in first}, of_given
-
-
-def arriving(
-    program: Program, segment: Stepped, name: str, first: Carry, given: Given, outputs: Given
-) -> Array:
-    """What reached a node of a segment at every step, (T, B, *shape), put together again."""
-    x = given.get(name)
-    for edge in segment.internal:
-        if edge.target == name:
-            term = outputs[edge.source]
-            if edge.delay:
-                term, _ = delayed(term, jnp.stack(first[edge.key]))
-            x = term if x is None else x + term
-    return x
 
 
 def _reads(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from neuroport.program.execute import Records
 from neuroport.program.lower import Program
 from neuroport.program.noise import keep, stream_of
 from neuroport.program.schedule import Stepped
-from neuroport.program.stepping import Arrays, step, take_states
+from neuroport.program.stepping import Arrays, reaching, step, take_states
 from neuroport_reference.layers import LAYERS
 
 Array = np.ndarray
@@ -75,7 +74,7 @@ class NumpyRunner:
                 kept[name].append(
                     {**{f"cut.{key}": value for key, value in emitted.cuts[name].items()},
                      **{f"s.{key}": before[f"{name}.{key}"] for key in states},
-                     "x": self._input(segment, name, now, before, emitted.outputs)}
+                     "x": reaching(segment, name, now, before, emitted.outputs)}
                 )
         self.saved.steps.update(kept)
         self.saved.inputs.update({name: np.stack(xs) for name, xs in seen.items() if xs})
@@ -84,16 +83,6 @@ class NumpyRunner:
             {key: np.stack(value) if isinstance(value, tuple) else value for key, value in carry.items()},
             {wanted: _stack(ys, given) for wanted, ys in records.items()},
         )
-
-    def _input(self, segment: Stepped, name: str, given: Mapping[str, Array], carry: Mapping[str, Any],
-               outputs: Mapping[str, Array]) -> Array:
-        x = given.get(name)
-        for edge in segment.internal:
-            if edge.target == name:
-                term = carry[edge.key][0] if edge.delay else outputs[edge.source]
-                x = term if x is None else x + term
-        assert x is not None
-        return x
 
     def _apply(self, name: str, parameters: Mapping[str, Array], x: Array) -> Array:
         node = self.program.node(name)

@@ -67,9 +67,8 @@ class Compiled:
         return execute(self.program, runner, parameters, state, inputs, record)
 
     def zero_state(self, batch: int) -> dict[str, Tensor]:
-        return {name: torch.zeros((shape[0], batch, *shape[1:]) if line else (batch, *shape),
-                                  dtype=self.dtype, device=self.device)
-                for name, (shape, line) in self.program.state.items()}
+        return {name: torch.zeros(shape, dtype=self.dtype, device=self.device)
+                for name, shape in self.program.state_shapes(batch).items()}
 
 
 class Runner:

@@ -17,7 +17,7 @@ from neuroport.dynamics.ops import Table
 from neuroport.dynamics.printer import python_function
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
-from neuroport.program.stepping import Arrays, delayed
+from neuroport.program.stepping import Arrays, reached
 from neuroport_torch.arena import Arena
 from neuroport_torch.layers import LAYERS, sum_to
 
@@ -185,23 +185,12 @@ def _reverse(
     """Cotangents of what went in, by its name."""
     arrays, start, given = _arrays(call, named), _pick(named, "s"), _pick(named, "given")
 
-    def arrived(name: str) -> Tensor:
-        """What entered a node of the segment, (T, B, *shape): summed in the order of a step."""
-        x = given.get(name)
-        for edge in call.segment.internal:
-            if edge.target == name:
-                term = outputs[edge.source]
-                term = delayed(term, start[edge.key])[0] if edge.delay else term
-                x = term if x is None else x + term
-        assert x is not None
-        return x
-
     read: dict[str, Tensors] = {}
     for name in call.neurons:
         traced = call.program.neurons[name].traced
         read[name] = {f"cut.{key}": value for key, value in cuts[name].items() if f"cut.{key}" in traced.reverse.inputs}
         if traced.reads_input:
-            read[name]["x"] = arrived(name)
+            read[name]["x"] = reached(call.segment, name, given, start, outputs)
         if traced.reads_state and not call.loop.restores:
             read[name].update(_states_before(call, name, arrays, cuts[name], start))
     past = Past(read, cuts, start)
@@ -213,7 +202,8 @@ def _reverse(
     for name, dy in found.stateless.items():
         own = arrays.parameters[name]
         if own:
-            node, x = call.program.node(name), arrived(name)
+            node = call.program.node(name)
+            x = reached(call.segment, name, given, start, outputs)
             got = LAYERS[type(node).__name__].weights(node, own, x.flatten(0, 1), dy.flatten(0, 1))
             named_found.update({("p", name, key): value for key, value in got.items()})
     return named_found

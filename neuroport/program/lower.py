@@ -62,6 +62,11 @@ class Program:
                 found[edge.key] = ((edge.delay, *self.leaving[edge.source]), True)
         return found
 
+    def state_shapes(self, batch: int) -> dict[str, Shape]:
+        """Full shapes of every state: (B, *shape), of a delay line (delay, B, *shape)."""
+        return {name: (shape[0], batch, *shape[1:]) if line else (batch, *shape)
+                for name, (shape, line) in self.state.items()}
+
     def node(self, name: str) -> Node:
         return self.model.nodes[name]
 

@@ -53,6 +53,31 @@ def take_states(program: Program, segment: Stepped, state: Mapping[str, Array]) 
     return carry
 
 
+def reaching(
+    segment: Stepped, name: str, given: Mapping[str, Array], carry: Mapping[str, Any], outputs: Mapping[str, Array]
+) -> Array:
+    """What reaches a node in one step, (B, *shape): from outside first, then edge by edge."""
+    x = given.get(name)
+    for edge in segment.internal:
+        if edge.target == name:
+            term = carry[edge.key][0] if edge.delay else outputs[edge.source]
+            x = term if x is None else x + term
+    return x
+
+
+def reached(
+    segment: Stepped, name: str, given: Mapping[str, Array], lines: Mapping[str, Array], outputs: Mapping[str, Array]
+) -> Array:
+    """The same of a whole run, (T, B, *shape), put together again; lines: (delay, B, *shape) at its start."""
+    x = given.get(name)
+    for edge in segment.internal:
+        if edge.target == name:
+            term = outputs[edge.source]
+            term = delayed(term, lines[edge.key])[0] if edge.delay else term
+            x = term if x is None else x + term
+    return x
+
+
 def step(
     program: Program, segment: Stepped, apply: Apply, arrays: Arrays, carry: Carry,
     given: Mapping[str, Array], keep: Mapping[str, Sequence[str]], record: Sequence[tuple[str, str]] = (),
@@ -68,11 +93,7 @@ def step(
     records: dict[tuple[str, str], Array] = {}
     after: Carry = {}
     for name in segment.nodes:
-        x = given.get(name)
-        for edge in segment.internal:
-            if edge.target == name:
-                term = carry[edge.key][0] if edge.delay else outputs[edge.source]
-                x = term if x is None else x + term
+        x = reaching(segment, name, given, carry, outputs)
         if name not in program.neurons:
             outputs[name] = apply(name, arrays.parameters[name], x)
             continue

@@ -55,8 +55,7 @@ class ChipExecutable(Executable):
         return {name: value.copy() for name, value in handle.items()}
 
     def init_state(self, batch: int) -> dict[str, np.ndarray]:
-        return {name: np.zeros((shape[0], batch, *shape[1:]) if line else (batch, *shape), np.float32)
-                for name, (shape, line) in self.program.state.items()}
+        return {name: np.zeros(shape, np.float32) for name, shape in self.program.state_shapes(batch).items()}
 
     def run(
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], record: Sequence[Record] = ()

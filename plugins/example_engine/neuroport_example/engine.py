@@ -21,7 +21,7 @@ from neuroport.program.execute import execute
 from neuroport.program.lower import Program
 from neuroport.program.objective import objective, read_by_objective
 from neuroport.program.schedule import Parallel, Stepped
-from neuroport.program.stepping import Arrays, step, step_back, take_states
+from neuroport.program.stepping import Arrays, reaching, step, step_back, take_states
 from neuroport_example.layers import LAYERS, sum_to
 
 Array = np.ndarray
@@ -61,9 +61,7 @@ class ExampleExecutable(Trainable):
         return {name: value.copy() for name, value in handle.items()}
 
     def init_state(self, batch: int) -> dict[str, Array]:
-        # a delay line has time first: (delay, B, *shape)
-        return {name: np.zeros((shape[0], batch, *shape[1:]) if line else (batch, *shape), np.float32)
-                for name, (shape, line) in self.program.state.items()}
+        return {name: np.zeros(shape, np.float32) for name, shape in self.program.state_shapes(batch).items()}
 
     def run(
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, Array], record: Sequence[Record] = ()
@@ -153,7 +151,7 @@ class Forward:
                 reads = {f"cut.{field}": value for field, value in emitted.cuts[name].items()}
                 reads |= {f"s.{field}": before[f"{name}.{field}"] for field in traced.reads_state}
                 if traced.reads_input:
-                    reads["x"] = _arrived(segment, name, now, before, emitted.outputs)
+                    reads["x"] = reaching(segment, name, now, before, emitted.outputs)
                 saved[name].append(reads)
         self.saved |= saved
         self.seen |= {name: np.stack(xs) for name, xs in entered.items() if xs}
@@ -163,16 +161,6 @@ class Forward:
             {key: np.stack(value) if isinstance(value, tuple) else value for key, value in carry.items()},
             {wanted: np.stack([emitted.records[wanted] for emitted in steps]) for wanted in record},
         )
-
-
-def _arrived(
-    segment: Stepped, name: str, now: Mapping[str, Array], carry: Mapping[str, Any], outputs: Mapping[str, Array]
-) -> Array:
-    """The input that ``step`` summed up for a neuron, once more."""
-    terms = [now[name]] if name in now else []
-    terms += [carry[edge.key][0] if edge.delay else outputs[edge.source]
-              for edge in segment.internal if edge.target == name]
-    return sum(terms[1:], terms[0])
 
 
 def backward(
