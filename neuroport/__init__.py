@@ -24,9 +24,32 @@ from neuroport.errors import (
 from neuroport.model.graph import Edge, Model, Recurrent
 from neuroport.model.kinds import json_schema
 from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.losses import (
+    TET,
+    CrossEntropy,
+    Loss,
+    RateMSE,
+    SpikeCountMSE,
+    TemporalCrossEntropy,
+    TraceMSE,
+    VanRossum,
+)
+from neuroport.model.metrics import Metric, TopK
 from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, Neuron, SpikingNeuron
 from neuroport.model.nodes import Input, Node, Output
 from neuroport.model.numerics import Numerics
+from neuroport.model.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
+from neuroport.model.regularizers import (
+    ParameterRegularizer,
+    RateBounds,
+    RateL1,
+    RateL2,
+    Regularizer,
+    SpikeRegularizer,
+    WeightL1,
+    WeightL2,
+)
+from neuroport.model.schedules import ConstantRate, Cosine, Exponential, Plateau, Schedule, StepDecay, Warmup
 from neuroport.model.surrogates import (
     ATan,
     Boxcar,
@@ -37,23 +60,7 @@ from neuroport.model.surrogates import (
     Surrogate,
     Triangular,
 )
-from neuroport.model.training import (
-    SGD,
-    Adam,
-    AdamW,
-    ConstantRate,
-    Cosine,
-    CrossEntropy,
-    Data,
-    Experiment,
-    Exponential,
-    Loss,
-    Optimizer,
-    RateBounds,
-    Regularizer,
-    Schedule,
-    Training,
-)
+from neuroport.model.training import Data, EarlyStopping, Experiment, Training
 from neuroport.model.values import (
     Constant,
     FluctuationDriven,
@@ -95,13 +102,16 @@ _LAZY = {
 
 __all__ = [
     "ALIF", "ATan", "Adam", "AdamW", "AvgPool2d", "Boxcar", "Constant", "ConstantRate", "Conv2d", "Cosine",
-    "CrossEntropy", "CubaLI", "CubaLIF", "Data", "Dropout", "DuplicateEngine", "Edge", "EngineUnavailable",
-    "Experiment", "Exponential", "Flatten", "FluctuationDriven", "Gaussian", "IF", "Initializer", "Input",
-    "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal", "Linear",
-    "Loss", "Model", "NeuroportError", "Neuron", "Node", "Normal", "Numerics", "Optimizer", "Orthogonal", "Output",
-    "Parameter", "RateBounds", "Recurrent", "Regularizer", "SGD", "Scale", "Schedule", "Sigmoid", "SpikingNeuron",
-    "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate", "Time", "Training", "TrainingDiverged", "Triangular",
-    "Uniform", "UnknownDevice", "UnknownEngine", "UnsupportedModel", "Value", "XavierUniform",
+    "CrossEntropy", "CubaLI", "CubaLIF", "Data", "Dropout", "DuplicateEngine", "EarlyStopping", "Edge",
+    "EngineUnavailable", "Experiment", "Exponential", "Flatten", "FluctuationDriven", "Gaussian", "IF", "Initializer",
+    "Input", "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal",
+    "Linear", "Lion", "Loss", "Metric", "Model", "Neuron", "NeuroportError", "Node", "Normal", "Numerics",
+    "Optimizer", "Orthogonal", "Output", "Parameter", "ParameterRegularizer", "Plateau", "RMSprop", "RateBounds",
+    "RateL1", "RateL2", "RateMSE", "Recurrent", "Regularizer", "SGD", "Scale", "Schedule", "Sigmoid", "SpikeCountMSE",
+    "SpikeRegularizer", "SpikingNeuron", "StepDecay", "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate",
+    "TET", "TemporalCrossEntropy", "Time", "TopK", "TraceMSE", "Training", "TrainingDiverged", "Triangular",
+    "Uniform", "UnknownDevice", "UnknownEngine", "UnsupportedModel", "Value", "VanRossum", "Warmup", "WeightL1",
+    "WeightL2", "XavierUniform",
     "compile", "data", "engines", "fit", "gradients", "init", "json_schema", "ops", "run",
     "__version__",
 ]

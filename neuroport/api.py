@@ -14,7 +14,9 @@ from neuroport.choose import Choice, Wanted, choose
 from neuroport.engine.base import Engine, Executable, Gradients, Options, RunResult, Trainable
 from neuroport.errors import InvalidExperiment, InvalidModel, NeuroportError, Problem, UnsupportedModel
 from neuroport.model.graph import Model
-from neuroport.model.training import CrossEntropy, Loss, Regularizer, Training
+from neuroport.model.losses import CrossEntropy, Loss
+from neuroport.model.regularizers import Regularizer
+from neuroport.model.training import Training
 from neuroport.program import initialize
 from neuroport.program.arrays import Given, check_run
 from neuroport.program.lower import Program, lower
@@ -61,19 +63,19 @@ def engines() -> list[EngineRecord]:
 
 def compile(
     model: Model, engine: str | Engine | None = None, device: str | None = None, precision: str | None = None,
-    training: Training | None = None, factors: np.ndarray | None = None,
+    training: Training | None = None,
 ) -> Executable:
     """A model compiled for an engine; with ``training``, for gradients and training too.
 
     engine: a name; None: the first of the default order that can, which is printed. device, precision:
-    names; None: the engine's own. factors: the schedule's factor of the learning rate at each step.
-    Raises UnsupportedModel with every gap before anything runs, and the engine's other errors.
+    names; None: the engine's own. Raises UnsupportedModel with every gap before anything runs, and the
+    engine's other errors.
     """
     program = _lower(model)
     _check_training(training, model)
     batch = None if training is None else training.batch_size
     choice = _choose(Wanted(program, device, precision, training, batch), engine)
-    return _compile(choice, program, training, factors)
+    return _compile(choice, program, training)
 
 
 def init(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
@@ -117,8 +119,8 @@ def gradients(
 ) -> Gradients:
     """Loss and its gradient with respect to every trainable parameter; dropout is left out.
 
-    targets: for CrossEntropy class indices (B,). loss: CrossEntropy() where not given. Returns ``.loss``, the
-    mean over the batch plus penalties, and ``.parameters`` by "node.parameter". Raises InvalidData
+    targets: class indices (B,), or traces (T, B, *shape), as the loss asks. loss: CrossEntropy() where
+    not given. Returns ``.loss``, the mean over the batch plus penalties, and ``.parameters`` by "node.parameter". Raises InvalidData
     with every problem.
     """
     program = _lower(model)
@@ -131,7 +133,7 @@ def gradients(
         gap = Problem("training", "gradients, declared by the engine but not there")
         raise UnsupportedModel(choice.name, [gap])
     found = executable.gradients(
-        executable.load(given.parameters), _start(executable, given), given.inputs, np.asarray(targets)
+        executable.load(given.parameters), _start(executable, given), given.inputs, given.targets
     )
     return Gradients(float(found.loss), {name: np.asarray(value) for name, value in found.parameters.items()})
 
@@ -158,10 +160,8 @@ def _choose(wanted: Wanted, engine: str | Engine | None) -> Choice:
     return choose(registry.registry(), wanted, engine)
 
 
-def _compile(
-    choice: Choice, program: Program, training: Training | None, factors: np.ndarray | None = None
-) -> Executable:
-    return choice.engine.compile(program, Options(choice.device, choice.precision, training, factors))
+def _compile(choice: Choice, program: Program, training: Training | None) -> Executable:
+    return choice.engine.compile(program, Options(choice.device, choice.precision, training))
 
 
 _executables: OrderedDict[Any, Executable] = OrderedDict()

@@ -38,6 +38,19 @@ def _one_hot(classes: jax.Array, like: jax.Array) -> jax.Array:
     return jax.nn.one_hot(classes, like.shape[1], dtype=like.dtype)
 
 
+def _recurrence(decay: jax.Array, x: jax.Array, reverse: bool) -> jax.Array:
+    def step(before: jax.Array, now: Any) -> Any:
+        after = now[0] * before + now[1]
+        return after, after
+
+    return lax.scan(step, jnp.zeros_like(x[0]), (decay, x), reverse=reverse)[1]
+
+
+def _shift(x: jax.Array, steps: int) -> jax.Array:
+    edges = [(max(steps, 0), max(-steps, 0)), *[(0, 0)] * (x.ndim - 1)]
+    return jnp.pad(x, edges)[max(-steps, 0) : len(x) + max(-steps, 0)]
+
+
 TABLE: ops.Table = {
     "exp": jnp.exp, "expm1": jnp.expm1, "log": jnp.log, "sqrt": jnp.sqrt, "tanh": jnp.tanh,
     "abs": jnp.abs, "floor": jnp.floor, "detach": lax.stop_gradient, "where": jnp.where,
@@ -45,6 +58,7 @@ TABLE: ops.Table = {
     "sum": lambda x, axis: x.sum(axis),
     "max": lambda x, axis: x.max(axis),  # jax shares the gradient of ties equally
     "expand": lambda x, axis, like: jnp.broadcast_to(jnp.expand_dims(x, axis), like.shape),
+    "recurrence": _recurrence, "shift": _shift,
     "take": lambda x, axis, index: lax.index_in_dim(x, index, axis, keepdims=False),
     "one_hot": _one_hot,
     "concatenate": jnp.concatenate,

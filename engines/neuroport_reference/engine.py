@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from neuroport.dynamics import ops
-from neuroport.dynamics.printer import python_function
-from neuroport.dynamics.tape import Graph, Tape
 from neuroport.engine.base import Engine, Gradients, Noise, Options, Record, RunResult, Trainable
 from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
 from neuroport.engine.optimize import KNOWN
-from neuroport.program.execute import Activity, execute
+from neuroport.program.cotangents import judge
+from neuroport.program.execute import Activity, execute, windows
 from neuroport.program.lower import Program
-from neuroport.program.objective import objective, read_by_objective
+from neuroport.program.objective import read_by_objective
 from neuroport_reference.layers import LAYERS
 from neuroport_reference.reverse import parameter_cotangents
 from neuroport_reference.runner import NumpyRunner, Saved
@@ -33,7 +31,7 @@ class ReferenceEngine(Engine):
 
     def capabilities(self, device: str | None = None) -> Capabilities:
         optimizers = {f"optimizer.{name}": FULL for name in KNOWN}
-        return Capabilities({**stepping_engine(LAYERS), **optimizers}, precisions=tuple(PRECISIONS))
+        return Capabilities({**stepping_engine(LAYERS), **optimizers, "truncate": FULL}, precisions=tuple(PRECISIONS))
 
     def compile(self, program: Program, options: Options) -> ReferenceExecutable:
         return ReferenceExecutable(program, options)
@@ -72,12 +70,23 @@ class ReferenceExecutable(Trainable):
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
         weights: np.ndarray | None = None, noise: Noise | None = None,
     ) -> Gradients:
-        batch = next(iter(inputs.values())).shape[1]
-        weights = np.full(batch, 1.0 / batch) if weights is None else np.asarray(weights, np.float64)
-        activity, saved = self._forward(handle, state, inputs, (), noise)
-        loss, cotangents = self._loss(activity, targets, weights.astype(self.dtype))
-        found = parameter_cotangents(self.program, saved, handle, activity.values, cotangents)
-        return Gradients(loss, found)
+        steps, batch = next(iter(inputs.values())).shape[:2]
+        weights = np.full(batch, 1.0 / batch) if weights is None else np.asarray(weights)
+        runs, held = [], state
+        for window in windows(steps, self.training.truncate):
+            now = {name: value[window] for name, value in inputs.items()}
+            activity, saved = self._forward(handle, held, now, (), noise)
+            runs.append((window, activity.values, saved))
+            held = activity.state
+        values = {name: np.concatenate([of[name] for _, of, _ in runs])
+                  for name in read_by_objective(self.program, self.training)}
+        judged = judge(self.program, self.training, values, handle, targets, weights.astype(self.dtype))
+        found = {name: judged.parameters.get(name, np.zeros_like(handle[name])) for name in self.program.trainable}
+        for window, of, saved in runs:
+            cotangents = {name: value[window] for name, value in judged.activity.items()}
+            for name, value in parameter_cotangents(self.program, saved, handle, of, cotangents).items():
+                found[name] = found[name] + value
+        return Gradients(judged.loss, found)
 
     def _forward(
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, Any], record: Sequence[Record],
@@ -87,22 +96,3 @@ class ReferenceExecutable(Trainable):
         given = {name: np.asarray(value, self.dtype) for name, value in inputs.items()}
         held = {name: np.asarray(value, self.dtype) for name, value in state.items()}
         return execute(self.program, runner, handle, held, given, record), runner.saved
-
-    def _loss(
-        self, activity: Activity, targets: np.ndarray, weights: np.ndarray
-    ) -> tuple[float, dict[str, np.ndarray]]:
-        """The objective, recorded and reversed on the tape: its value and the cotangents of the activity."""
-        names = read_by_objective(self.program, self.training)
-        flat = {name: activity.values[name].reshape(*activity.values[name].shape[:2], -1) for name in names}
-        tape = Tape()
-        nodes = {name: tape.input(f"activity.{name}") for name in names}
-        total = objective(self.program, self.training, nodes, tape.input("targets"), tape.input("weights"))
-        found = tape.backward([(total, tape.input("one"))], list(nodes.values()))
-        graph = Graph.of({"loss": total, **dict(zip(names, found, strict=True))})
-        values = python_function(graph, ops.NUMPY, "objective")(
-            {**{f"activity.{name}": value for name, value in flat.items()},
-             "targets": np.asarray(targets), "weights": weights, "one": np.ones((), self.dtype)}
-        )
-        cotangents = {name: np.broadcast_to(values[name], flat[name].shape).reshape(activity.values[name].shape)
-                      for name in names}
-        return float(values["loss"]), {name: value.astype(self.dtype) for name, value in cotangents.items()}

@@ -6,6 +6,7 @@ table for their own precision: ``where`` between two Python numbers has no tenso
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -46,6 +47,42 @@ def _expand(x: Tensor, axis: int, like: Tensor) -> Tensor:
     return x.unsqueeze(axis).expand(like.shape)
 
 
+def _shift(x: Tensor, steps: int) -> Tensor:
+    nothing = x.new_zeros(()).expand(abs(steps), *x.shape[1:])
+    return torch.cat((nothing, x[: len(x) - steps]) if steps >= 0 else (x[-steps:], nothing))
+
+
+class _Recurrence(torch.autograd.Function):
+    """y_t = decay_t y_{t-1} + x_t; autograd through a loop in Python would record every step."""
+
+    @staticmethod
+    def forward(ctx: Any, decay: Tensor, x: Tensor, reverse: bool) -> Tensor:
+        y = _recur(decay, x, reverse)
+        ctx.save_for_backward(decay, y)
+        ctx.reverse = reverse
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None]:
+        decay, y = ctx.saved_tensors
+        back = -1 if ctx.reverse else 1  # where the step before lies
+        of_x = _recur(_shift(decay, -back), g, not ctx.reverse)
+        return of_x * _shift(y, back), of_x, None
+
+
+def _recur(decay: Tensor, x: Tensor, reverse: bool) -> Tensor:
+    y = x.clone()
+    steps = list(zip(y.unbind(0), decay.unbind(0), strict=True))
+    for (before, _), (now, alpha) in pairwise(steps[::-1] if reverse else steps):
+        now.addcmul_(alpha, before)
+    return y
+
+
+def _recurrence(decay: Tensor, x: Tensor, reverse: bool) -> Tensor:
+    return _Recurrence.apply(decay, x, reverse) if _recording(decay) or _recording(x) else _recur(decay, x, reverse)
+
+
 def _one_hot(classes: Tensor, like: Tensor) -> Tensor:
     return (classes[:, None] == torch.arange(like.shape[1], device=like.device)).to(like.dtype)
 
@@ -75,6 +112,7 @@ def table(dtype: torch.dtype) -> dict[str, Any]:
         "sum": lambda x, axis: x.sum(axis),
         "max": lambda x, axis: x.amax(axis),  # ties share the derivative equally
         "expand": _expand,
+        "recurrence": _recurrence, "shift": _shift,
         "take": lambda x, axis, index: x.select(axis, index),
         "one_hot": _one_hot,
         "concatenate": lambda arrays: torch.cat(tuple(arrays)),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from neuroport.data.order import epoch_order
 from neuroport.data.packing import Packed, stage
 from neuroport.errors import InvalidData, InvalidExperiment, Problem
 
@@ -34,7 +35,8 @@ class Splits:
     """A data set in its parts. All have the same number of steps and the same shape.
 
     train teaches, validation picks the model, test (if there is one) is judged once at the end.
-    classes: how many there are; 0: one more than the largest label of the training set.
+    classes: how many there are; 0: one more than the largest label of the training set, or none where
+    targets are traces.
     Raises InvalidData with every problem.
     """
 
@@ -45,7 +47,7 @@ class Splits:
     name: str = "arrays"
 
     def __post_init__(self) -> None:
-        if not self.classes and len(self.train):
+        if not self.classes and len(self.train) and self.train.has_classes:
             object.__setattr__(self, "classes", int(self.train.labels.max()) + 1)
         problems = [problem for part, packed in self.parts.items() for problem in self._problems(part, packed)]
         if problems:
@@ -60,7 +62,10 @@ class Splits:
         if (packed.steps, packed.shape) != (self.steps, self.shape):
             wrong = f"has {packed.steps} steps of {packed.shape}, train has {self.steps} of {self.shape}"
             found.append(Problem(part, wrong, "bin all parts alike"))
-        if len(packed) and packed.labels.max() >= self.classes:
+        if packed.labels.shape[1:] != self.train.labels.shape[1:]:
+            wrong = f"has targets of shape {packed.labels.shape[1:]} a sample, train has {self.train.labels.shape[1:]}"
+            found.append(Problem(f"{part}.labels", wrong, "give all parts the same kind of targets"))
+        elif len(packed) and packed.has_classes and packed.labels.max() >= self.classes:
             wrong = f"holds the label {packed.labels.max()}, there are {self.classes} classes (from 0)"
             found.append(Problem(f"{part}.labels", wrong, "count labels from 0, or give classes"))
         return found
@@ -104,9 +109,9 @@ Pair = tuple[Any, Any]
 def splits(
     train: Pair, validation: Pair, test: Pair | None = None, classes: int = 0, name: str = "arrays"
 ) -> Splits:
-    """Splits from one's own arrays: pairs of activity (N, T, *shape), whole numbers 0..255, and labels (N,).
+    """Splits from one's own arrays: pairs of activity (N, T, *shape), whole numbers 0..255, and targets.
 
-    Raises InvalidData with the problems of all parts.
+    Targets are labels (N,), or traces (N, T, *shape). Raises InvalidData with the problems of all parts.
     """
     parts, problems = {}, []
     for part, pair in (("train", train), ("validation", validation), ("test", test)):
@@ -119,6 +124,29 @@ def splits(
     if problems:
         raise InvalidData(problems, f"data {name!r}")
     return Splits(**parts, classes=classes, name=name)
+
+
+def split(
+    x: Any, y: Any, validation: float = 0.15, test: float = 0.15, seed: int = 0, classes: int = 0, name: str = "arrays"
+) -> Splits:
+    """Splits from one set of samples: shares of it, drawn by ``seed``, go to validation and test.
+
+    x: (N, T, *shape), whole numbers 0..255. y: class indices (N,), each class shared out alike; or
+    traces (N, T, *shape). test: 0 for none. Raises InvalidData.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if not (0 < validation < 1 and 0 <= test < 1 and validation + test < 1):
+        wrong = f"shares are validation={validation}, test={test}"
+        raise InvalidData([Problem("split", wrong, "give shares above 0 that leave something for training")])
+    stage(x, y)  # what is wrong with all of it is said once, by its own name
+    order = epoch_order(len(y), seed, 0)
+    groups = [order[y[order] == label] for label in np.unique(y)] if y.ndim == 1 else [order]
+    cuts = [np.split(group, np.floor(np.array([test, test + validation]) * len(group) + 0.5).astype(int))
+            for group in groups]
+    tested, validated, trained = (np.sort(np.concatenate(part)) for part in zip(*cuts, strict=True))
+    pairs = {part: (x[rows], y[rows]) for part, rows in
+             (("train", trained), ("validation", validated), ("test", tested)) if part != "test" or test > 0}
+    return splits(**pairs, classes=classes or (int(y.max()) + 1 if y.ndim == 1 else 0), name=name)
 
 
 def load(info: SourceInfo, options: Mapping[str, Any]) -> Splits:

@@ -54,6 +54,14 @@ class Step(NamedTuple):
         decay, rise = METHODS[self.method](tau, self.dt)
         return LowPass(decay, rise, rise)
 
+    def filter_decay(self, tau: float) -> float:
+        """Decay per step of an exponential filter that analyses traces, exp(-dt / tau), whatever the method. tau: s."""
+        return float(exponential(tau, self.dt)[0])
+
+    def fraction(self, tau: float) -> float:
+        """The time step as a part of ``tau`` (s)."""
+        return self.dt / tau
+
     @property
     def shortest_tau(self) -> float:
         """Lower bound of a valid time constant, in seconds: dt for Euler, else 0."""

@@ -130,6 +130,31 @@ def expand(x: Array, axis: int, like: Array) -> Array:
     return table_of(x)["expand"](x, axis, like)
 
 
+def mean(x: Array, axis: int) -> Array:
+    """Mean along an axis."""
+    return sum(x, axis) / length(x, axis)
+
+
+def length(x: Array, axis: int) -> Array:
+    """How many entries an axis has: an array of one value in the shape of a sum, without derivative."""
+    return sum(detach(x * 0.0 + 1.0), axis)
+
+
+def recurrence(decay: Array, x: Array, reverse: bool = False) -> Array:
+    """y_t = decay_t y_{t-1} + x_t along the first axis, from zero; in reverse y_t = decay_t y_{t+1} + x_t.
+
+    x: (T, ...); decay: of the same shape, or a number. A decay of 1 gives the running sum.
+    """
+    if isinstance(decay, (bool, int, float)):
+        decay = detach(x * 0.0 + decay)
+    return table_of(x)["recurrence"](decay, x, reverse)
+
+
+def shift(x: Array, steps: int) -> Array:
+    """``x`` moved along its first axis by ``steps``, later where positive; zeros come in. |steps| <= T."""
+    return table_of(x)["shift"](x, steps)
+
+
 def take(x: Array, axis: int, index: int) -> Array:
     """The slice ``index`` along an axis."""
     return table_of(x)["take"](x, axis, index)
@@ -163,6 +188,22 @@ def _numpy_place(g: Any, axis: int, index: int, like: Any) -> Any:
     return out
 
 
+def _numpy_recurrence(decay: Any, x: Any, reverse: bool) -> Any:
+    y = np.array(np.broadcast_to(x, decay.shape))
+    for t in range(len(y) - 2, -1, -1) if reverse else range(1, len(y)):
+        y[t] += decay[t] * y[t + 1 if reverse else t - 1]
+    return y
+
+
+def _numpy_shift(x: Any, steps: int) -> Any:
+    out = np.zeros_like(x)
+    if steps >= 0:
+        out[steps:] = x[: len(x) - steps]
+    else:
+        out[:steps] = x[-steps:]
+    return out
+
+
 NUMPY: Table = {
     **{name: _numpy_unary(getattr(np, name))
        for name in ("exp", "expm1", "log", "sqrt", "tanh", "abs", "floor")},
@@ -173,6 +214,8 @@ NUMPY: Table = {
     "sum": lambda x, axis: x.sum(axis),
     "max": lambda x, axis: x.max(axis),
     "expand": lambda x, axis, like: np.broadcast_to(np.expand_dims(x, axis), like.shape),
+    "recurrence": _numpy_recurrence,
+    "shift": _numpy_shift,
     "take": lambda x, axis, index: np.take(x, index, axis),
     "one_hot": lambda classes, like: (classes[:, None] == np.arange(like.shape[1])).astype(like.dtype),
     "concatenate": np.concatenate,

@@ -26,7 +26,7 @@ PYTHON: Templates = {
     "where": "f_where({0}, {1}, {2})", "select": "f_select({0}, {1}, {2})",
     "spike": "f_spike({0}, {a0}, {a1})",
     "sum": "f_sum({0}, {a0})", "max": "f_max({0}, {a0})", "take": "f_take({0}, {a0}, {a1})",
-    "one_hot": "f_one_hot({0}, {1})",
+    "one_hot": "f_one_hot({0}, {1})", "recurrence": "f_recurrence({0}, {1}, {a0})", "shift": "f_shift({0}, {a0})",
     "expand": "f_expand({0}, {a0}, {1})", "place": "f_place({0}, {a0}, {a1}, {1})",
 }
 

@@ -207,7 +207,15 @@ ADJOINTS: dict[str, Adjoint] = {
     "expand": lambda g, out, x, like: (ops.sum(g, out.attrs[0]), None),
     "take": lambda g, out, x: (out.tape.record("place", g, x, attrs=out.attrs),),
     "max": lambda g, out, x: (_share_ties(g, out, x, out.attrs[0]),),
+    "recurrence": lambda g, out, decay, x: _recurrence_back(g, out, decay, out.attrs[0]),
+    "shift": lambda g, out, x: (ops.shift(g, -out.attrs[0]),),
 }
+
+
+def _recurrence_back(g: Node, out: Node, decay: Node, reverse: bool) -> tuple[Node, Node]:
+    back = -1 if reverse else 1  # where the step before lies
+    of_x = ops.recurrence(ops.shift(decay, -back), g, not reverse)
+    return of_x * ops.shift(out, back), of_x
 
 
 def _share_ties(g: Node, out: Node, x: Node, axis: int) -> Node:
@@ -229,7 +237,7 @@ def _record(op: str, arity: int) -> Callable[..., Node]:
 # each operation of ``ops`` with the number of its arguments that are values; the rest are attributes
 ARITY = {
     **dict.fromkeys(("exp", "expm1", "log", "sqrt", "tanh", "abs", "floor", "detach"), 1),
-    "where": 3, "select": 3, "spike": 1, "sum": 1, "max": 1, "take": 1,
+    "where": 3, "select": 3, "spike": 1, "sum": 1, "max": 1, "take": 1, "recurrence": 2, "shift": 1,
 }
 
 TABLE: ops.Table = {

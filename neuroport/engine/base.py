@@ -5,17 +5,18 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from neuroport.data.packing import Packed, unpack
+from neuroport.data.packing import Packed, targets_of, unpack
 from neuroport.engine.capabilities import Capabilities
 from neuroport.engine.optimize import Moments, first_moments, update
 from neuroport.model.training import Training
 from neuroport.program.bounds import free_slope, to_free, to_valid
 from neuroport.program.lower import Program
-from neuroport.program.objective import judged_output
+from neuroport.program.objective import judged_output, measured, per_sample, scores
 
 INTERFACE = 1
 Record = tuple[str, str]  # (node, "spikes" | "v" | "v_pre" | another state)
@@ -45,14 +46,12 @@ class Options:
     """How a program is to be compiled.
 
     device: a name from ``devices()``; None: the engine's first. precision: None is the engine's
-    native one. training: what gradients and training are computed for. factors: the schedule's
-    factor of the learning rate at each step of the whole training.
+    native one. training: what gradients and training are computed for.
     """
 
     device: str | None = None
     precision: str | None = None
     training: Training | None = None
-    factors: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -85,13 +84,19 @@ class Gradients(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Sums over batches, NumPy. loss: mean per sample of each batch (batches,); correct and count
-    (batches,); rates: mean spikes per step of each neuron, by population (empty while training)."""
+    """Of a run of batches, NumPy. loss: mean per sample of each batch (batches,); correct and count (batches,).
+
+    From an evaluation also rates: mean spikes per step of each neuron, by population; decisions: the class
+    that each sample is taken for, (batches, B), None where the loss knows no classes; extra: mean of each metric
+    per batch (batches,), by its label.
+    """
 
     loss: np.ndarray
     correct: np.ndarray
     count: np.ndarray  # type: ignore[assignment]  # the tuple's own count() is of no use here
-    rates: dict[str, np.ndarray]
+    rates: Mapping[str, np.ndarray] = MappingProxyType({})
+    decisions: np.ndarray | None = None
+    extra: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Engine(abc.ABC):
@@ -190,62 +195,109 @@ class Trainable(Executable):
         return packed
 
     def train_segment(
-        self, training: Any, staged: Any, order: np.ndarray, mask: np.ndarray, noise: tuple[int, int]
+        self, training: Any, staged: Any, order: np.ndarray, mask: np.ndarray, factors: np.ndarray,
+        noise: tuple[int, int],
     ) -> tuple[Any, Metrics]:
         """Train on a run of batches.
 
-        order: (batches, B) indices of samples. mask: (batches, B), 0 for padding. noise: (seed, epoch).
+        order: (batches, B) indices of samples. mask: (batches, B), 0 for padding, which may fill whole batches.
+        factors: of the learning rate, (steps of the optimizer,); each takes ``Training.accumulate`` batches.
+        noise: (seed, epoch). The state handed in may be used up.
         """
         (source,) = self.program.inputs
         losses, correct = [], []
-        for samples, valid in zip(order, mask, strict=True):
-            weights = valid / valid.sum()
-            inputs = {source: unpack(staged, samples)}
+        size = len(order) // len(factors)
+        for step, factor in enumerate(factors):
+            group = slice(step * size, (step + 1) * size)
             handle = self.load(training.parameters)
-            found = self.gradients(
-                handle, self.init_state(len(samples)), inputs, staged.labels[samples], weights, Noise(*noise, samples)
-            )
-            outputs = self.run(handle, self.init_state(len(samples)), inputs).outputs
-            right = self.decide(outputs) == staged.labels[samples]
-            training = self._moved(training, found.parameters)
-            losses.append(found.loss)
-            correct.append(float((right * valid).sum()))
-        return training, Metrics(np.array(losses), np.array(correct), mask.sum(1), {})
+            total = dict.fromkeys(self.program.trainable, 0.0)
+            for samples, valid in zip(order[group], mask[group], strict=True):
+                inputs, targets = {source: unpack(staged, samples)}, targets_of(staged, samples)
+                state = self.init_state(len(samples))
+                found = self.gradients(handle, state, inputs, targets, shares_of(valid), Noise(*noise, samples))
+                share = valid.sum() / mask[group].sum()
+                total = {name: value + share * np.asarray(found.parameters[name], np.float64)
+                         for name, value in total.items()}
+                decided = self.decide(self.run(handle, state, inputs).outputs)
+                losses.append(found.loss)
+                correct.append(0.0 if decided is None else float(((decided == targets) * valid).sum()))
+            training = self._moved(training, total, float(factor))
+        return training, Metrics(np.array(losses), np.array(correct), mask.sum(1))
 
-    def _moved(self, training: PlainTraining, gradients: Mapping[str, np.ndarray]) -> PlainTraining:
+    def _moved(self, training: PlainTraining, gradients: Mapping[str, Any], factor: float) -> PlainTraining:
         free_gradients = {
-            name: np.asarray(value, np.float64) * free_slope(self.program, name, training.parameters[name])
+            name: value * free_slope(self.program, name, training.parameters[name])
             for name, value in gradients.items()
         }
-        factor = 1.0 if self.options.factors is None else float(self.options.factors[training.step])
+        optimizer = self.training.optimizer
+        rates = {name: optimizer.learning_rate * factor * self.training.rate_factor(name) for name in gradients}
         free, moments = update(
-            self.training.optimizer, factor, self.training.clip_norm,
-            training.step, training.free, free_gradients, training.moments,
+            optimizer, rates, self.training.clip_norm, training.step, training.free, free_gradients, training.moments
         )
         valid = {name: np.asarray(to_valid(self.program, name, value)) for name, value in free.items()}
         return PlainTraining({**training.parameters, **valid}, free, moments, training.step + 1)
 
+    def snapshot(self, training: Any) -> dict[str, np.ndarray]:
+        """Everything that a training has reached, as arrays by name: what a checkpoint holds."""
+        found = {"step": np.asarray(training.step)}
+        for name, value in training.parameters.items():
+            found[f"parameters/{name}"] = value
+        for name, value in training.free.items():
+            first, second = training.moments[name]
+            found |= {f"free/{name}": value, f"first/{name}": first, f"second/{name}": second}
+        return found
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """The training that ``snapshot`` took; it goes on to equal results, bit by bit on one device."""
+        of: dict[str, dict[str, np.ndarray]] = {"parameters": {}, "free": {}, "first": {}, "second": {}}
+        for full, value in arrays.items():
+            kind, _, name = full.partition("/")
+            if name:
+                of[kind][name] = value
+        moments = {name: (value, of["second"][name]) for name, value in of["first"].items()}
+        return PlainTraining(of["parameters"], of["free"], moments, int(arrays["step"]))
+
     def evaluate(self, handle: Any, staged: Any, order: np.ndarray, mask: np.ndarray) -> Metrics:
-        """Loss, decisions and rates over batches, without training."""
+        """Loss, decisions, metrics and rates over batches, without training and without penalties."""
         (source,) = self.program.inputs
         spiking = [name for name, bound in self.program.neurons.items() if bound.neuron.spiking]
-        losses, correct = [], []
+        losses, correct, decisions = [], [], []
+        extra: dict[str, list[float]] = {metric.label: [] for metric in self.training.metrics}
         rates: dict[str, Any] = dict.fromkeys(spiking, 0.0)
         for samples, valid in zip(order, mask, strict=True):
-            inputs = {source: unpack(staged, samples)}
+            inputs, targets = {source: unpack(staged, samples)}, targets_of(staged, samples)
             result = self.run(handle, self.init_state(len(samples)), inputs, [(name, "spikes") for name in spiking])
-            outputs = np.asarray(result.outputs[judged_output(self.program, self.training)])
-            per_sample = self.training.loss.per_sample(outputs, staged.labels[samples])
-            losses.append(float((per_sample * valid).sum() / valid.sum()))
-            correct.append(float(((self.decide(result.outputs) == staged.labels[samples]) * valid).sum()))
+            activity, weights = self._activity(result.outputs), shares_of(valid)
+            losses.append(float((per_sample(self.program, self.training, activity, targets) * weights).sum()))
+            decided = self.decide(result.outputs)
+            correct.append(0.0 if decided is None else float(((decided == targets) * valid).sum()))
+            if decided is not None:
+                decisions.append(decided)
+            for label, values in measured(self.program, self.training, activity, targets).items():
+                extra[label].append(float((values * weights).sum()))
             for name in spiking:
                 means = np.asarray(result.records[name]["spikes"]).mean(0)  # (B, *shape)
                 rates[name] = rates[name] + np.tensordot(valid, means, 1)
         total = max(mask.sum(), 1)
-        return Metrics(np.array(losses), np.array(correct), mask.sum(1),
-                       {name: np.asarray(value / total) for name, value in rates.items()})
+        return Metrics(
+            np.array(losses), np.array(correct), mask.sum(1),
+            {name: np.asarray(value / total) for name, value in rates.items()},
+            np.stack(decisions) if decisions else None,
+            {label: np.array(values) for label, values in extra.items()},
+        )
 
-    def decide(self, outputs: Mapping[str, Any]) -> np.ndarray:
-        """The class that each sample of a run is taken for, (B,)."""
-        judged = np.asarray(outputs[judged_output(self.program, self.training)])
-        return np.asarray(np.argmax(np.asarray(self.training.loss.scores(judged)), 1))
+    def decide(self, outputs: Mapping[str, Any]) -> np.ndarray | None:
+        """The class that each sample of a run is taken for, (B,); None where the loss knows no classes."""
+        found = scores(self.program, self.training, self._activity(outputs))
+        return None if found is None else np.argmax(np.asarray(found), 1)
+
+    def _activity(self, outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The judged output as the objective reads it, (T, B, N)."""
+        name = judged_output(self.program, self.training)
+        found = np.asarray(outputs[name])
+        return {name: found.reshape(*found.shape[:2], -1)}
+
+
+def shares_of(valid: np.ndarray) -> np.ndarray:
+    """The weights of a batch's samples from its mask (B,): sum 1, or 0 where all of it is padding."""
+    return np.asarray(valid / max(float(valid.sum()), 1.0))

@@ -93,5 +93,6 @@ def stepping_engine(layers: Iterable[str], training: bool = True) -> dict[str, S
     features |= {"several_inputs": FULL, "several_outputs": FULL, **all_numerics()}
     if training:
         features |= {"gradients": FULL, "trainable.neuron": FULL, "surrogate.*": FULL, "loss.*": FULL}
-        features |= {"regularizer.*": FULL, "schedule.*": FULL, "clip_norm": FULL}
+        features |= {"regularizer.*": FULL, "metric.*": FULL, "schedule.*": FULL, "clip_norm": FULL}
+        features |= {"learning_rates": FULL, "accumulate": FULL}
     return features

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from neuroport.model.training import SGD, Adam, AdamW, Optimizer
+from neuroport.model.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
 
-Moments = dict[str, tuple[np.ndarray, np.ndarray]]
-KNOWN = ("SGD", "Adam", "AdamW")
+Array = np.ndarray
+Moments = dict[str, tuple[Array, Array]]
 
 
-def first_moments(parameters: Mapping[str, np.ndarray]) -> Moments:
+def first_moments(parameters: Mapping[str, Array]) -> Moments:
     """Zero first and second moments."""
     return {name: (np.zeros_like(value), np.zeros_like(value)) for name, value in parameters.items()}
 
 
-def clip(gradients: Mapping[str, np.ndarray], norm: float | None) -> dict[str, np.ndarray]:
+def clip(gradients: Mapping[str, Array], norm: float | None) -> dict[str, Array]:
     """Gradients scaled down together where their global norm exceeds ``norm``."""
     if norm is None:
         return dict(gradients)
@@ -25,27 +26,49 @@ def clip(gradients: Mapping[str, np.ndarray], norm: float | None) -> dict[str, n
     return {name: g * (norm / total) if total > norm else g for name, g in gradients.items()}
 
 
+def _sgd(o: SGD, step: int, p: Array, g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+    m = o.momentum * m + g + o.weight_decay * p
+    return m, m, v
+
+
+def _adam(o: Adam, step: int, p: Array, g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+    m = o.beta1 * m + (1 - o.beta1) * g
+    v = o.beta2 * v + (1 - o.beta2) * g * g
+    unbiased_m, unbiased_v = m / (1 - o.beta1 ** (step + 1)), v / (1 - o.beta2 ** (step + 1))
+    return unbiased_m / (np.sqrt(unbiased_v) + o.eps), m, v
+
+
+def _adamw(o: AdamW, step: int, p: Array, g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+    change, m, v = _adam(o, step, p, g, m, v)
+    return change + o.weight_decay * p, m, v
+
+
+def _lion(o: Lion, step: int, p: Array, g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+    change = np.sign(o.beta1 * m + (1 - o.beta1) * g) + o.weight_decay * p
+    return change, o.beta2 * m + (1 - o.beta2) * g, v
+
+
+def _rmsprop(o: RMSprop, step: int, p: Array, g: Array, m: Array, v: Array) -> tuple[Array, Array, Array]:
+    v = o.decay * v + (1 - o.decay) * g * g
+    m = o.momentum * m + g / (np.sqrt(v) + o.eps)
+    return m, m, v
+
+
+# (optimizer, step from 0, p, g, m, v) -> the direction to go against, m, v
+CHANGES: dict[type[Optimizer], Callable[..., Any]] = {
+    SGD: _sgd, Adam: _adam, AdamW: _adamw, Lion: _lion, RMSprop: _rmsprop,
+}
+KNOWN = tuple(kind.__name__ for kind in CHANGES)
+
+
 def update(
-    optimizer: Optimizer, factor: float, clip_norm: float | None, step: int,
-    parameters: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray], moments: Moments,
-) -> tuple[dict[str, np.ndarray], Moments]:
-    """One step of an optimizer at ``factor`` times its learning rate; ``step`` counts from 0."""
+    optimizer: Optimizer, rates: Mapping[str, float], clip_norm: float | None, step: int,
+    parameters: Mapping[str, Array], gradients: Mapping[str, Array], moments: Moments,
+) -> tuple[dict[str, Array], Moments]:
+    """One step of an optimizer. rates: the learning rate of each parameter; step counts from 0."""
     gradients = clip(gradients, clip_norm)
-    rate = optimizer.learning_rate * factor
     moved, after = {}, {}
     for name, p in parameters.items():
-        g, (m, v) = gradients[name], moments[name]
-        if isinstance(optimizer, SGD):
-            m = optimizer.momentum * m + g + optimizer.weight_decay * p
-            change = m
-        elif isinstance(optimizer, Adam):
-            m = optimizer.beta1 * m + (1 - optimizer.beta1) * g
-            v = optimizer.beta2 * v + (1 - optimizer.beta2) * g * g
-            unbiased_m, unbiased_v = m / (1 - optimizer.beta1 ** (step + 1)), v / (1 - optimizer.beta2 ** (step + 1))
-            change = unbiased_m / (np.sqrt(unbiased_v) + optimizer.eps)
-            if isinstance(optimizer, AdamW):
-                change = change + optimizer.weight_decay * p
-        else:
-            raise TypeError(f"no NumPy arithmetic for the optimizer {type(optimizer).__name__}")
-        moved[name], after[name] = p - rate * change, (m, v)
+        change, m, v = CHANGES[type(optimizer)](optimizer, step, p, gradients[name], *moments[name])
+        moved[name], after[name] = p - rates[name] * change, (m, v)
     return moved, after

@@ -15,7 +15,7 @@ from neuroport.model.check import check, infer_shapes
 from neuroport.model.description import Description, nested, problems_of
 from neuroport.model.kinds import Member
 from neuroport.model.neurons import Neuron
-from neuroport.model.nodes import AnyNode, Misfit, Node
+from neuroport.model.nodes import AnyNode, Misfit, Node, ParameterSpec
 from neuroport.model.numerics import Numerics
 from neuroport.model.sequence import expand
 from neuroport.model.values import Shape
@@ -120,6 +120,13 @@ class Model(Description):
     def shapes(self) -> dict[str, Shape]:
         """The shape that leaves each node, without time and batch."""
         return infer_shapes(self.nodes, self.edges)[0].leaving
+
+    @cached_property
+    def parameters(self) -> dict[str, ParameterSpec]:
+        """Every array of the model, "node.field", as it is described."""
+        entering = infer_shapes(self.nodes, self.edges)[0].entering
+        return {f"{name}.{field}": spec for name, node in self.nodes.items()
+                for field, spec in node.arrays(entering[name]).items()}
 
     @cached_property
     def fingerprint(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neuroport.errors import InvalidData, Problem, listed
-from neuroport.model.training import CrossEntropy, Loss
+from neuroport.model.losses import Loss
 from neuroport.model.values import Bound
 from neuroport.program.lower import Program
 
@@ -17,13 +17,14 @@ Records = tuple[tuple[str, str], ...]
 
 
 class Given(NamedTuple):
-    """Checked arrays. inputs: (T, B, *shape) by Input node. state: None for zeros."""
+    """Checked arrays. inputs: (T, B, *shape) by Input node. state: None for zeros. targets: as a loss takes them."""
 
     inputs: dict[str, np.ndarray]
     parameters: dict[str, np.ndarray]
     state: dict[str, Any] | None
     record: Records
     batch: int
+    targets: np.ndarray
 
 
 def check_run(
@@ -33,16 +34,15 @@ def check_run(
     """Everything that a run is given, checked against the program. Raises InvalidData."""
     problems: list[Problem] = []
     fed = _inputs(program, inputs, problems)
-    batch = next((value.shape[1] for value in fed.values()), None)
+    steps, batch = next((value.shape[:2] for value in fed.values()), (None, None))
     held = _parameters(program, parameters, problems)
     kept = None if state is None else _state(program, state, batch, problems)
     wanted = _records(program, record, problems)
-    if loss is not None:
-        _targets(program, targets, loss, batch, problems)
+    wanted_targets = np.zeros(0) if loss is None else _targets(program, targets, loss, steps, batch, problems)
     if problems:
         raise InvalidData(problems)
     assert batch is not None
-    return Given(fed, held, kept, wanted, batch)
+    return Given(fed, held, kept, wanted, batch, wanted_targets)
 
 
 def check_parameters(program: Program, parameters: Any) -> dict[str, np.ndarray]:
@@ -204,17 +204,29 @@ def _is_pair(item: Any) -> bool:
     return isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(part, str) for part in item)
 
 
-def _targets(program: Program, targets: Any, loss: Loss, batch: int | None, problems: list[Problem]) -> None:
+def _targets(
+    program: Program, targets: Any, loss: Loss, steps: int | None, batch: int | None, problems: list[Problem]
+) -> np.ndarray:
+    """Class indices (B,), or traces with their neuron axes as one (T, B, C)."""
     array = _array(targets, "targets", problems)
-    if array is None or not isinstance(loss, CrossEntropy):
-        return
+    if array is None:
+        return np.zeros(0)
     judged = loss.output or next(iter(program.outputs))
-    classes = program.outputs[judged][0]
+    shape = program.outputs[judged]
+    expected: tuple[Any, ...] = ("T" if steps is None else steps, "B" if batch is None else batch, *shape)
+    if loss.targets == "traces":
+        if array.ndim != len(expected) or (steps is not None and array.shape != expected):
+            words = f"({', '.join(map(str, expected))})"
+            problems.append(Problem("targets", f"has shape {array.shape}, expected {words}",
+                                    f"{type(loss).__name__} compares {judged!r} with a trace for each sample"))
+            return np.zeros(0)
+        return array.reshape(*array.shape[:2], -1)
     if array.ndim != 1 or (batch is not None and len(array) != batch):
-        wrong = f"has shape {array.shape}, expected ({'B' if batch is None else batch},)"
+        wrong = f"has shape {array.shape}, expected ({expected[1]},)"
         problems.append(Problem("targets", wrong, "give one class index a sample"))
     elif array.dtype.kind not in "ui":
         problems.append(Problem("targets", f"holds {array.dtype}, no class indices", "give integers (B,)"))
-    elif array.min() < 0 or array.max() >= classes:
-        wrong = f"holds classes {array.min()} to {array.max()}, {judged!r} has {classes}"
-        problems.append(Problem("targets", wrong, f"give classes 0 to {classes - 1}, or a wider output"))
+    elif array.min() < 0 or array.max() >= shape[0]:
+        wrong = f"holds classes {array.min()} to {array.max()}, {judged!r} has {shape[0]}"
+        problems.append(Problem("targets", wrong, f"give classes 0 to {shape[0] - 1}, or a wider output"))
+    return array

@@ -76,6 +76,12 @@ def execute(
     return Activity(values, records, {**after, **lines})
 
 
+def windows(steps: int, length: int | None) -> list[slice]:
+    """The stretches of time between which no gradient passes: all steps, or ``length`` each, the last one shorter."""
+    size = steps if length is None else length
+    return [slice(first, min(first + size, steps)) for first in range(0, steps, size)]
+
+
 def segment_arrays(program: Program, segment: Stepped, parameters: Mapping[str, Array]) -> Arrays:
     """Coefficients and parameters of a segment's nodes, from the model's arrays by name."""
     neurons = [name for name in segment.nodes if name in program.neurons]

@@ -92,11 +92,7 @@ def lower(model: Model) -> Program:
     incoming: dict[str, tuple[Edge, ...]] = {
         name: tuple(edge for edge in model.edges if edge.target == name) for name in model.nodes
     }
-    parameters = {
-        f"{name}.{field}": spec
-        for name, node in model.nodes.items()
-        for field, spec in node.arrays(shapes.entering[name]).items()
-    }
+    parameters = model.parameters
     neurons, muted, problems = {}, set(), []
     for name, node in model.nodes.items():
         if not isinstance(node, Neuron):

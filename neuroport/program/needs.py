@@ -84,5 +84,13 @@ def _training(program: Program, training: Training) -> Iterable[Need]:
     for field in ("optimizer", "schedule"):
         kind = type(getattr(training, field)).__name__
         yield Need(f"training.{field}", f"{field}.{kind}", f"the {field} {kind}")
+    for metric in training.metrics:
+        yield Need("training.metrics", f"metric.{type(metric).__name__}", f"the metric {type(metric).__name__}")
     if training.clip_norm is not None:
         yield Need("training.clip_norm", "clip_norm", "clipping of the gradient")
+    if training.learning_rates:
+        yield Need("training.learning_rates", "learning_rates", "learning rates by parameter")
+    if training.accumulate > 1:
+        yield Need("training.accumulate", "accumulate", "accumulation of gradients")
+    if training.truncate is not None:
+        yield Need("training.truncate", "truncate", "truncation of the gradient through time")

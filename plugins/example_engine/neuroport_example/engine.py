@@ -17,9 +17,9 @@ from neuroport.dynamics.tape import Graph, Tape
 from neuroport.engine.base import Engine, Gradients, Noise, Options, Record, RunResult, Trainable
 from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
 from neuroport.engine.optimize import KNOWN
+from neuroport.program.cotangents import judge
 from neuroport.program.execute import execute
 from neuroport.program.lower import Program
-from neuroport.program.objective import objective, read_by_objective
 from neuroport.program.schedule import Parallel, Stepped
 from neuroport.program.stepping import Arrays, reaching, step, step_back, take_states
 from neuroport_example.layers import LAYERS, sum_to
@@ -82,21 +82,10 @@ class ExampleExecutable(Trainable):
         shares = np.full(batch, 1 / batch) if weights is None else weights
         forward = Forward(self.program)
         values = execute(self.program, forward, handle, _float32(state), _float32(inputs)).values
-        loss, cotangents = self._loss(values, targets, np.asarray(shares, np.float32))
-        return Gradients(loss, backward(self.program, forward, handle, values, cotangents))
-
-    def _loss(self, values: Mapping[str, Array], targets: Array, weights: Array) -> tuple[float, dict[str, Array]]:
-        """The objective and its cotangents, by the tape: any loss and regularizer, a user's own too."""
-        flat = {name: values[name].reshape(*values[name].shape[:2], -1)
-                for name in read_by_objective(self.program, self.training)}
-        tape = Tape()
-        nodes = {name: tape.input(f"activity.{name}") for name in flat}
-        total = objective(self.program, self.training, nodes, tape.input("targets"), tape.input("weights"))
-        adjoints = tape.backward([(total, tape.constant(1.0))], list(nodes.values()))
-        graph = Graph.of({"the loss": total, **dict(zip(nodes, adjoints, strict=True))})
-        given = {f"activity.{name}": value for name, value in flat.items()}
-        found = python_function(graph, ops.NUMPY)({**given, "targets": np.asarray(targets), "weights": weights})
-        return float(found["the loss"]), {name: np.reshape(found[name], values[name].shape) for name in flat}
+        judged = judge(self.program, self.training, values, handle, targets, np.asarray(shares, np.float32))
+        through = backward(self.program, forward, handle, values, judged.activity)
+        return Gradients(judged.loss, {name: value + judged.parameters.get(name, 0.0)
+                                       for name, value in through.items()})
 
 
 def _float32(arrays: Mapping[str, Any]) -> dict[str, Array]:

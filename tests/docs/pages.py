@@ -1,0 +1,85 @@
+"""The pages of the documentation as what runs in them: fenced blocks, in order.
+
+A block titled with a file's name is that file. A block titled with another library's name is that library's
+code and runs in its own environment (see test_migration.py).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PEERS = ("snnTorch", "Spyx")
+
+FENCE = re.compile(r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]*)\")?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its title, its text, the line its text starts at (from 1), its section."""
+
+    language: str
+    title: str
+    text: str
+    line: int
+    section: str
+
+
+def pages() -> list[Path]:
+    """Every page, the tutorial's too; the generated reference holds no code of its own."""
+    return sorted(path for path in DOCS.rglob("*.md") if "reference" not in path.parts)
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        headings = re.findall(r"^#+ (.*)$", text[: match.start()], re.MULTILINE)
+        line = text.count("\n", 0, match.start("text")) + 1
+        section = headings[-1] if headings else ""
+        found.append(Block(match["language"], match["title"] or "", match["text"], line, section))
+    return found
+
+
+def run(page: Path, folder: Path) -> dict[str, Any]:
+    """Run everything of a page that runs here, top to bottom, in ``folder``; returns the names it leaves.
+
+    The caller has made ``folder`` the working directory.
+    """
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    names: dict[str, Any] = {"__name__": f"page_{page.stem.replace('-', '_')}"}
+    for block in blocks(page):
+        if block.title in PEERS:
+            continue
+        if "." in block.title:
+            (folder / block.title).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.title).write_text(block.text, encoding="utf-8")
+        if block.language == "python":
+            execute(block, page, names)
+        elif block.language == "console":
+            for line in block.text.splitlines():
+                if line.startswith("$ neuroport"):
+                    command_line(line.removeprefix("$ "), page, block)
+    return names
+
+
+def execute(block: Block, page: Path, names: dict[str, Any]) -> None:
+    """Run a block of Python; a traceback points at the page's own lines."""
+    exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+
+
+def command_line(line: str, page: Path, block: Block) -> str:
+    """Run a command of neuroport's; returns its standard output. Anything but exit code 0 is an error."""
+    arguments = shlex.split(line, comments=True)[1:]
+    done = subprocess.run([sys.executable, "-m", "neuroport", *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{page.name}, line {block.line}: {line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout

@@ -1,0 +1,26 @@
+"""Every block of code on every page runs as it is written."""
+
+import re
+from pathlib import Path
+
+import pytest
+from docs.pages import DOCS, PEERS, blocks, pages, run
+
+PAGES = [page for page in pages() if any(block.language in ("python", "console") for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).with_suffix("").as_posix())
+def test_the_code_of_a_page_runs_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for engine in ("jax", "torch"):
+        pytest.importorskip(engine, reason=f"the pages run both engines, {engine} is not installed")
+    monkeypatch.chdir(tmp_path)
+    run(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(DOCS).with_suffix("").as_posix())
+def test_no_code_of_a_page_escapes_the_tests(page: Path) -> None:
+    fences = re.findall(r"^[ >]*```.+$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(fences) == sum(bool(block.language) for block in blocks(page)), "a block is indented or oddly fenced"
+    for block in blocks(page):
+        assert block.language in ("", "python", "console", "yaml", "toml", "text"), f"line {block.line}"
+        assert "." in block.title or block.title in ("", "neuroport", *PEERS), f"line {block.line}"
