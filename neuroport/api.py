@@ -120,8 +120,8 @@ def gradients(
     """Loss and its gradient with respect to every trainable parameter; dropout is left out.
 
     targets: class indices (B,), or traces (T, B, *shape), as the loss asks. loss: CrossEntropy() where
-    not given. Returns ``.loss``, the mean over the batch plus penalties, and ``.parameters`` by "node.parameter". Raises InvalidData
-    with every problem.
+    not given. Returns ``.loss``, the mean over the batch plus penalties, and ``.parameters`` by
+    "node.parameter". Raises InvalidData with every problem.
     """
     program = _lower(model)
     training = Training(loss=CrossEntropy() if loss is None else loss, regularizers=tuple(regularizers))

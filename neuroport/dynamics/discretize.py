@@ -62,6 +62,14 @@ class Step(NamedTuple):
         """The time step as a part of ``tau`` (s)."""
         return self.dt / tau
 
+    def steps(self, duration: float) -> int:
+        """How many whole steps a duration (s) takes, rounded to the nearest."""
+        return round(duration / self.dt)
+
+    def expected(self, rate: float) -> float:
+        """Events expected within one step at ``rate`` (1/s)."""
+        return rate * self.dt
+
     @property
     def shortest_tau(self) -> float:
         """Lower bound of a valid time constant, in seconds: dt for Euler, else 0."""

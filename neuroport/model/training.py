@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from neuroport.errors import Invalid, InvalidExperiment, Problem, listed
+from neuroport.model.augmentation import Augmentation
 from neuroport.model.description import Description, nested, problems_of
 from neuroport.model.graph import Model
 from neuroport.model.kinds import Member
@@ -37,6 +38,7 @@ class EarlyStopping(Description):
 class Training(Description):
     """Everything that decides how parameters move.
 
+    augmentation: random changes of the input, in this order, while training alone.
     learning_rates: factors of the learning rate by parameter name or pattern ("*.tau_mem": 0.1); the first
     that matches counts. clip_norm bounds the gradient's global norm. accumulate: so many batches make one
     step of the optimizer, by the mean gradient over their samples. truncate: the gradient through time is cut
@@ -51,6 +53,7 @@ class Training(Description):
     metrics: tuple[Annotated[Metric, Member(Metric)], ...] = ()
     optimizer: Annotated[Optimizer, Member(Optimizer)] = Adam()
     schedule: Annotated[Schedule, Member(Schedule)] = ConstantRate()
+    augmentation: tuple[Annotated[Augmentation, Member(Augmentation)], ...] = ()
     learning_rates: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     epochs: int = Field(10, gt=0)
     batch_size: int = Field(32, gt=0)

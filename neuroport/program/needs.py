@@ -86,6 +86,9 @@ def _training(program: Program, training: Training) -> Iterable[Need]:
         yield Need(f"training.{field}", f"{field}.{kind}", f"the {field} {kind}")
     for metric in training.metrics:
         yield Need("training.metrics", f"metric.{type(metric).__name__}", f"the metric {type(metric).__name__}")
+    for augmentation in training.augmentation:
+        kind = type(augmentation).__name__
+        yield Need("training.augmentation", f"augmentation.{kind}", f"the augmentation {kind}")
     if training.clip_norm is not None:
         yield Need("training.clip_norm", "clip_norm", "clipping of the gradient")
     if training.learning_rates:

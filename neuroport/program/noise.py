@@ -31,17 +31,22 @@ def mix(x: Array, word: Callable[[int], Any] = int) -> Array:
     return x ^ (x >> word(16))
 
 
+def of_samples(
+    stream: int, seed: int, epoch: Array, samples: Array, word: Callable[[int], Any] = np.uint32
+) -> Array:
+    """A key for each sample, (B,): what one stream draws for it in one epoch is hashed from this.
+
+    epoch: (1,), samples: (B,), arrays of 32-bit words in one integer type whose constants ``word``
+    makes. stream and seed: numbers.
+    """
+    h = mix(mix(seed & WORD) ^ stream)
+    return mix(samples ^ mix(epoch ^ word(h), word), word)
+
+
 def keep(
     stream: int, seed: int, epoch: Array, samples: Array, units: Array, p: float,
     word: Callable[[int], Any] = np.uint32,
 ) -> Array:
-    """Which units dropout keeps, (B, N) bool: each with probability 1 - p.
-
-    epoch: (1,), samples: (B,), units: (N,), arrays of 32-bit words in one integer type whose
-    constants ``word`` makes. stream and seed: numbers.
-    """
-    h = mix(mix(seed & WORD) ^ stream)
-    of_epoch = mix(epoch ^ word(h), word)
-    of_sample = mix(samples ^ of_epoch, word)
-    h = mix(of_sample[:, None] ^ units[None, :], word)
-    return h >= word(int(p * 2**32))
+    """Which units dropout keeps, (B, N) bool: each with probability 1 - p. units: (N,) words."""
+    keys = of_samples(stream, seed, epoch, samples, word)
+    return mix(keys[:, None] ^ units[None, :], word) >= word(int(p * 2**32))
