@@ -12,7 +12,8 @@ from neuroport.pictures.palette import BLUE, FINE, SMALL, canvas, tidy
 
 NUMBERED = 30  # classes, up to which a cell has room for its count
 TICKS = 40  # labels on an axis
-CELL = 0.36  # inches
+CELL, SMALLEST, LARGEST = 0.3, 2.5, 8.5  # inches, of a cell and of the matrix
+DIGIT = 0.65  # width of a letter in its height
 
 
 def confusion(matrix: Any, labels: Sequence[Any] | None = None, figure: Any = None) -> Any:
@@ -27,29 +28,37 @@ def confusion(matrix: Any, labels: Sequence[Any] | None = None, figure: Any = No
     _check(counts, names)
     classes, total = len(counts), counts.sum()
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = float(np.clip(CELL * classes, 2.5, 11))
+    side = float(np.clip(CELL * classes, SMALLEST, LARGEST))
     figure = canvas(figure, side + 2.6, side + 1.4)
     cells, bars = figure.subplots(1, 2, sharey=True, width_ratios=(side, 1.1))
     shown = cells.imshow(shares, cmap="Greys", vmin=0, vmax=1, aspect="auto")
-    size = float(np.clip(72 * 0.45 * side / classes, 4, 9))
+    every = range(0, classes, _stride(classes))
+    room = 72 * 0.8 * side / np.array([classes, len(every)])  # points, of a cell and of a label
+    of_label = float(min(9, 0.7 * room[1]))
+    of_count = float(min(9, 0.7 * room[0], room[0] / (DIGIT * len(str(counts.max())))))
     if classes <= NUMBERED:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            cells.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size,
+            cells.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=of_count,
                        color="white" if shares[row, column] > 0.5 else "black")
-    every = range(0, classes, -(-classes // TICKS))
-    turned = 90 if max(len(names[index]) for index in every) > 3 else 0
-    cells.set_xticks(every, [names[index] for index in every], rotation=turned, fontsize=size)
-    cells.set_yticks(every, [names[index] for index in every], fontsize=size)
+    turned = 90 if max(len(names[index]) for index in every) * DIGIT * of_label > room[1] else 0
+    cells.set_xticks(every, [names[index] for index in every], rotation=turned, fontsize=of_label)
+    cells.set_yticks(every, [names[index] for index in every], fontsize=of_label)
     cells.set_xlabel("decided class")
     cells.set_ylabel("true class")
     right = int(np.trace(counts))
-    said = f"{right} of {total} right ({right / total:.1%})" if total else "no sample"
+    said = f"{right} of {total} samples right ({right / total:.1%})" if total else "no sample"
     cells.set_title(said, fontsize="medium")
-    _accuracies(bars, shares, counts, size)
-    bar = figure.colorbar(shown, ax=[cells, bars], location="bottom", fraction=0.03, aspect=40)
+    _accuracies(bars, shares, counts, of_label)
+    bar = figure.colorbar(shown, ax=[cells, bars], location="bottom", fraction=0.03, aspect=50, shrink=0.6)
     bar.set_label("shade: share of the true class's samples", fontsize=FINE)
     bar.ax.tick_params(labelsize=FINE)
     return figure
+
+
+def _stride(classes: int) -> int:
+    """Every how many classes a label stands: 1, 2, 5, 10, 20, ..."""
+    steps = (step * int(10**power) for power in range(9) for step in (1, 2, 5))
+    return next(step for step in steps if step * TICKS >= classes)
 
 
 def _check(counts: np.ndarray, names: Sequence[str]) -> None:

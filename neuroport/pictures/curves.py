@@ -37,7 +37,7 @@ def training_curves(histories: Mapping[str, Sequence[Row]], figure: Any = None) 
     panels[0].set_title("validation (strong, with marks) and training (faint)", fontsize=SMALL)
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
-    panels[-1].legend(loc="best", frameon=False, fontsize=SMALL)
+    panels[-1].legend(loc="best", frameon=False, fontsize=SMALL, handlelength=3.5)
     return figure
 
 

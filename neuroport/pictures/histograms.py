@@ -29,7 +29,7 @@ def weights(parameters: Mapping[str, Any], figure: Any = None, initial: Mapping[
     columns = min(COLUMNS, max(1, len(drawn)))
     rows = -(-len(drawn) // columns)
     figure = canvas(figure, max(4.0, 2.6 * columns), 0.7 + 1.9 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).flat if drawn else []
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat) if drawn else []
     for index, axis in enumerate(axes):
         axis.set_visible(index < len(drawn))
     for axis, (name, values) in zip(axes, drawn.items(), strict=False):
@@ -56,19 +56,25 @@ def _spread(axis: Any, name: str, values: np.ndarray, before: np.ndarray | None)
     lost = values.size - now.size
     said = f"{lost} of {values.size} not finite" if lost else f"mean {now.mean():.3g}, sd {now.std():.3g}"
     axis.set_title(f"{name} ({shape_text(values.shape)})\n{said}", fontsize=FINE)
-    axis.set_xlabel("time constant (s)" if name.rsplit(".", 1)[-1].startswith("tau") else "value", fontsize=FINE)
+    axis.set_xlabel("time constant (s)" if _is_time(name) else "value", fontsize=FINE)
     axis.set_ylabel("count", fontsize=FINE)
     axis.yaxis.get_major_locator().set_params(integer=True, nbins=4)
     axis.xaxis.get_major_locator().set_params(nbins=5)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _is_time(name: str) -> bool:
+    """Whether a parameter is a time constant; its name tells, as in NIR."""
+    return name.rsplit(".", 1)[-1].startswith("tau")
 
 
 def _number(name: str, value: np.ndarray, before: np.ndarray | None) -> str:
-    said = f"{name} = {value.item():.4g}" if value.size else f"{name} (empty)"
-    return said if before is None or not before.size else f"{said} (before {before.item():.4g})"
+    unit = " s" if _is_time(name) else ""
+    said = f"{name} = {value.item():.4g}{unit}"
+    return said if before is None else f"{said} (before {before.item():.4g}{unit})"
 
 
 def rates(rates: Mapping[str, Any], dt: float | None = None, figure: Any = None) -> Any:
@@ -82,7 +88,7 @@ def rates(rates: Mapping[str, Any], dt: float | None = None, figure: Any = None)
         raise InvalidData([Problem("rates", "hold no population", mend)])
     unit = 1.0 if dt is None else 1.0 / dt
     name_of_unit = "spikes per step" if dt is None else "spikes/s"
-    figure = canvas(figure, 5, 0.8 + 1.6 * len(rates))
+    figure = canvas(figure, 5, 0.8 + 1.7 * len(rates))
     axes = np.atleast_1d(figure.subplots(len(rates), 1, sharex=True))
     flat = {name: np.asarray(values, float).reshape(-1) for name, values in rates.items()}
     highest = max(values.max() for values in flat.values()) or 1 / unit
@@ -90,9 +96,10 @@ def rates(rates: Mapping[str, Any], dt: float | None = None, figure: Any = None)
     for axis, (name, values) in zip(axes, flat.items(), strict=True):
         axis.hist(values * unit, bins, color=BLUE)
         mean = values.mean() * unit
-        axis.axvline(mean, color=VERMILION, linestyle="--", linewidth=1.2, label=f"mean {mean:.3g} {name_of_unit}")
-        axis.set_title(f"{name}: {_words(values)}", fontsize=SMALL, loc="left", pad=3)
-        axis.legend(loc="upper right", frameon=False, fontsize=FINE)
+        axis.axvline(mean, color=VERMILION, linestyle="--", linewidth=1.2)
+        count = f"{values.size} neuron{'' if values.size == 1 else 's'}"
+        axis.set_title(f"{name}: {count}, mean {mean:.3g} {name_of_unit} (dashed)\n{_words(values)}", fontsize=SMALL,
+                       loc="left", pad=3)
         tidy(axis).set_ylabel("neurons", fontsize=SMALL)
         axis.yaxis.get_major_locator().set_params(integer=True, nbins=4)
     axes[-1].set_xlabel(f"rate of a neuron ({name_of_unit})")
@@ -100,8 +107,7 @@ def rates(rates: Mapping[str, Any], dt: float | None = None, figure: Any = None)
 
 
 def _words(values: np.ndarray) -> str:
-    """``38 neurons, 3 silent (8 %), none saturated``; the bounds are those of the warnings in training."""
-    silent, saturated = int((values <= SILENT_RATE).sum()), int((values > SATURATED_RATE).sum())
-    shares = [f"{count} {what} ({100 * count / values.size:.0f} %)" if count else f"none {what}"
-              for what, count in (("silent", silent), ("saturated", saturated))]
-    return f"{values.size} neuron{'' if values.size == 1 else 's'}, {', '.join(shares)}"
+    """``3 silent (8%), none saturated``; the bounds are those of the warnings in training."""
+    counts = {"silent": (values <= SILENT_RATE).sum(), "saturated": (values > SATURATED_RATE).sum()}
+    return ", ".join(f"{count} {what} ({count / values.size:.0%})" if count else f"none {what}"
+                     for what, count in counts.items())

@@ -25,7 +25,7 @@ def membranes(
     neurons: Sequence[int | tuple[int, ...]] | None = None, sample: int = 0, figure: Any = None,
     state: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The potential of some neurons of the population ``node``, a panel each; one that spikes with threshold and spikes.
+    """The potential of some neurons of the population ``node``, a panel each, with threshold and spikes.
 
     records: of ``npt.run(..., record=[node])``; all that is read of them is v, v_pre, spikes and what
     an adaptive threshold depends on. parameters: those of that run. The curve visits the potential
@@ -36,10 +36,12 @@ def membranes(
     """
     bound = _bound(model, node)
     parameters = check_parameters(lower(model), parameters)
-    needed = _needed(bound, parameters)
-    seen = _recorded(bound, records.get(node, {}), needed, sample)
+    reads = thresholds.reads(bound, parameters) if bound.neuron.spiking else frozenset()
+    seen = _recorded(bound, records.get(node, {}), _needed(bound, reads), sample)
     chosen = _most_active(bound, seen) if neurons is None else [_flat_index(bound, one) for one in neurons]
-    theta, label = _threshold(bound, parameters, seen, state or {}, sample)
+    if not chosen:
+        raise InvalidData([Problem("neurons", "name no neuron", "leave them out for the most active ones")])
+    theta, label = _threshold(bound, parameters, reads, seen, state or {}, sample)
     figure = canvas(figure, 6, 1 + 1.5 * len(chosen))
     axes = np.atleast_1d(figure.subplots(len(chosen), 1, sharex=True))
     milliseconds = 1e3 * model.dt
@@ -63,11 +65,10 @@ def _bound(model: Model, node: str) -> BoundNeuron:
     return populations[node]
 
 
-def _needed(bound: BoundNeuron, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the variables that the picture reads."""
+def _needed(bound: BoundNeuron, reads: frozenset[str]) -> tuple[str, ...]:
+    """Names of the variables that the picture reads. reads: what the threshold depends on."""
     if not bound.neuron.spiking:
         return ("v",)
-    reads = thresholds.reads(bound, parameters)
     states = bound.neuron.state if thresholds.INPUT in reads else sorted(reads & set(bound.neuron.state))
     return tuple(dict.fromkeys(("v", thresholds.BEFORE_RESET, "spikes", *states)))
 
@@ -90,13 +91,13 @@ def _recorded(
 
 
 def _threshold(
-    bound: BoundNeuron, parameters: Mapping[str, Any], seen: Mapping[str, np.ndarray], state: Mapping[str, Any],
-    sample: int,
+    bound: BoundNeuron, parameters: Mapping[str, Any], reads: frozenset[str], seen: Mapping[str, np.ndarray],
+    state: Mapping[str, Any], sample: int,
 ) -> tuple[np.ndarray | None, str]:
     """The threshold at each step, (T, *shape), and what to call it; None where nothing is compared."""
     if not bound.neuron.spiking:
         return None, ""
-    if thresholds.INPUT in thresholds.reads(bound, parameters):  # which no record holds
+    if thresholds.INPUT in reads:  # which no record holds
         return thresholds.after_the_step(bound, parameters, seen), f"{THRESHOLD} after the step"
     start = {field: np.asarray(state[f"{bound.name}.{field}"])[sample]
              for field in bound.neuron.state if f"{bound.name}.{field}" in state}

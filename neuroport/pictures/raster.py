@@ -9,11 +9,15 @@ import numpy as np
 
 from neuroport.errors import InvalidData, Problem
 from neuroport.model.graph import Model
-from neuroport.pictures.palette import BLACK, COLORS, FAINT, FINE, SMALL, canvas, inches, look, shape_text, tidy
+from neuroport.pictures.palette import BLACK, FAINT, FINE, SMALL, canvas, inches, look, shape_text, tidy
 from neuroport.pictures.sample import of_sample
 
+WIDTH = 400.0  # of a panel in points, about
+INK = 0.3  # share of a panel that marks cover before they turn transparent, so that dense ones keep their shades
+VECTORS = 2000  # marks, up to which they stay lines in a PDF or SVG
+FEW = 5  # channels of analog input, up to which they are curves and not an image
 CURVES = 20  # that a legend can still name; of more, the strongest
-OUTPUT_HEIGHT = 5.0  # in the measure of the panels' heights, square roots of neurons
+HEIGHTS, OUTPUT_HEIGHT = (3.5, 12.0), 8.0  # of panels, relative: the square root of the neurons within bounds
 
 
 def raster(
@@ -36,21 +40,25 @@ def raster(
     if not panels:
         mend = 'call npt.run(..., record=["spikes"]) and give its .records'
         raise InvalidData([Problem("records", "hold no spikes, and there are no inputs nor outputs", mend)])
-    heights = [max(2.0, min(20.0, float(np.sqrt(_width(values))))) for values in (*above.values(), *layers.values())]
+    heights = [float(np.clip(np.sqrt(_width(values)), *HEIGHTS)) for values in (*above.values(), *layers.values())]
     heights += [OUTPUT_HEIGHT] * len(below)
+    units = ["channels"] * len(above) + ["neurons"] * len(layers) + ["units"] * len(below)
     figure = canvas(figure, 6, 1.2 + 1.6 * len(panels))
     axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True, height_ratios=heights))
     milliseconds = 1e3 * model.dt
-    for index, (axis, (name, values)) in enumerate(zip(axes, panels, strict=True)):
-        output = index >= len(above) + len(layers)
-        points = 72 * inches(figure)[1] * heights[index] / (1.4 * sum(heights))
-        tidy(axis).set_ylabel(f"{name}\n{_neurons(values)}", fontsize=SMALL)
+    points = 72 * inches(figure)[1] / (1.5 * sum(heights))
+    for axis, (name, values), height, unit in zip(axes, panels, heights, units, strict=True):
+        output = unit == "units"
+        flat, curved = _flat(values), False
         if _are_spikes(values) and (values.any() or not output):
-            _marks(axis, values, milliseconds, points)
-        elif output:
-            _curves(axis, _flat(values), milliseconds)
+            said = _marks(axis, flat, milliseconds, points * height)
+        elif output or flat.shape[1] <= FEW:
+            said, curved = _curves(axis, flat, milliseconds, output), True
         else:
-            _analog(axis, _flat(values), milliseconds)
+            said = _image(axis, flat, milliseconds)
+        tidy(axis).set_ylabel("value" if curved else unit[:-1], fontsize=SMALL)
+        size = f"{shape_text(values.shape[1:])} {unit if _width(values) > 1 else unit[:-1]}"
+        axis.set_title(f"{name}: {size}, {said}", fontsize=SMALL, loc="left", pad=3)
     axes[-1].set_xlabel("time (ms)")
     axes[-1].set_xlim(-0.5 * milliseconds, (max(len(values) for _, values in panels) - 0.5) * milliseconds)
     return figure
@@ -68,53 +76,48 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 
 def _width(values: np.ndarray) -> int:
-    return _flat(values).shape[1]
-
-
-def _neurons(values: np.ndarray) -> str:
-    """``(38)`` or ``(8×14×14)``: how many units a panel shows."""
-    return f"({shape_text(values.shape[1:])})"
+    return int(np.prod(values.shape[1:]))
 
 
 def _are_spikes(values: np.ndarray) -> bool:
     return bool((values >= 0).all() and (values == np.floor(values)).all())
 
 
-def _marks(axis: Any, values: np.ndarray, milliseconds: float, points: float) -> None:
-    """A tick for each step and neuron with a spike. points: about the height of the panel."""
-    steps, neurons = np.nonzero(_flat(values))
-    count = _width(values)
+def _marks(axis: Any, values: np.ndarray, milliseconds: float, points: float) -> str:
+    """A tick for each step and neuron with a spike; says how many there are. points: about the panel's height."""
+    steps, neurons = np.nonzero(values)
+    count = values.shape[1]
     tall = min(7.0, max(0.8, 0.75 * points / count))
+    wide = 0.9 if len(values) <= 400 else 0.5
+    ink = len(steps) * wide * tall / (points * WIDTH)  # of the panel, were no mark upon another
     # a bitmap inside a vector file: 100 000 marks as paths would be tens of megabytes
-    axis.scatter(steps * milliseconds, neurons, s=tall**2, marker="|", color=BLACK,
-                 linewidths=0.9 if len(values) <= 400 else 0.5, rasterized=len(steps) > 2000)
+    axis.scatter(steps * milliseconds, neurons, s=tall**2, marker="|", color=BLACK, linewidths=wide,
+                 alpha=float(np.clip(INK / max(ink, INK), 0.05, 1)), rasterized=len(steps) > VECTORS)
     axis.set_ylim(-0.5 - 0.02 * count, count - 0.5 + 0.02 * count)
     axis.yaxis.get_major_locator().set_params(integer=True, nbins=4)
-    rate = values.mean() / (1e-3 * milliseconds)
-    axis.set_title(f"{rate:.3g} spikes/s per neuron", fontsize=FINE, loc="right", pad=2)
+    return f"{values.mean() / (1e-3 * milliseconds):.3g} spikes/s each on average"
 
 
-def _analog(axis: Any, values: np.ndarray, milliseconds: float) -> None:
-    """Input that is no spikes: curves of a few channels, of many an image."""
-    if values.shape[1] <= len(COLORS):
-        for index in range(values.shape[1]):
-            axis.plot(np.arange(len(values)) * milliseconds, values[:, index], linewidth=1, **look(index))
-        return
+def _image(axis: Any, values: np.ndarray, milliseconds: float) -> str:
+    """Input that is no spikes, a row of shades for each channel."""
     left, right = -0.5 * milliseconds, (len(values) - 0.5) * milliseconds
     axis.imshow(values.T, aspect="auto", origin="lower", cmap="cividis", interpolation="nearest",
                 extent=(left, right, -0.5, values.shape[1] - 0.5))
-    axis.set_title(f"{values.min():.3g} (dark) to {values.max():.3g} (bright)", fontsize=FINE, loc="right", pad=2)
+    return f"from {values.min():.3g} (dark) to {values.max():.3g} (bright)"
 
 
-def _curves(axis: Any, traces: np.ndarray, milliseconds: float) -> None:
-    """One curve per class; the strongest on average is drawn strong."""
+def _curves(axis: Any, traces: np.ndarray, milliseconds: float, output: bool) -> str:
+    """A curve each; of outputs the strongest on average is drawn strong."""
     means = traces.mean(0)
-    chosen, times = int(means.argmax()), np.arange(len(traces)) * milliseconds
+    chosen, times = int(means.argmax()) if output else -1, np.arange(len(traces)) * milliseconds
     named = sorted(np.argsort(-means, kind="stable")[:CURVES].tolist())
     others = np.setdiff1d(np.arange(traces.shape[1]), named)
     if others.size:
         axis.plot(times, traces[:, others], color=FAINT, linewidth=0.5)
     for index in named:
         axis.plot(times, traces[:, index], linewidth=2.2 if index == chosen else 0.9, label=str(index), **look(index))
-    axis.legend(title=f"class\n(largest\nmean: {chosen})", fontsize=FINE, title_fontsize=FINE, frameon=False,
-                loc="center left", bbox_to_anchor=(1, 0.5), ncols=1 + (len(named) - 1) // 10, handlelength=2.5)
+    if traces.shape[1] == 1:
+        return f"mean {means[0]:.3g}"
+    axis.legend(fontsize=FINE, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5),
+                ncols=1 + (len(named) - 1) // 10, handlelength=2.5)
+    return f"number {chosen} has the largest mean (drawn strong)" if output else "a curve each"

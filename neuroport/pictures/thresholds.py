@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroport.dynamics.tape import Graph, Node, Tape
+from neuroport.dynamics.tape import Graph, Node, Number, Tape
 from neuroport.program.bound import BoundNeuron
 
 BEFORE_RESET, INPUT = "v_pre", "x"
@@ -26,7 +26,7 @@ def reads(bound: BoundNeuron, parameters: Mapping[str, Any]) -> frozenset[str]:
     """
     tape = Tape()
     known = bound.coefficients(parameters)
-    c = SimpleNamespace(**{key: tape.input(f"c.{key}") if isinstance(value, np.ndarray) else value
+    c = SimpleNamespace(**{key: value if isinstance(value, Number) else tape.input(f"c.{key}")
                            for key, value in known.items()})
     neuron = bound.neuron
     before = neuron.State(**{field: tape.input(field) for field in neuron.state})
