@@ -58,6 +58,7 @@ TABLE: ops.Table = {
     "sum": lambda x, axis: x.sum(axis),
     "max": lambda x, axis: x.max(axis),  # jax shares the gradient of ties equally
     "expand": lambda x, axis, like: jnp.broadcast_to(jnp.expand_dims(x, axis), like.shape),
+    "length": lambda x, axis: float(x.shape[axis]),
     "recurrence": _recurrence, "shift": _shift,
     "take": lambda x, axis, index: lax.index_in_dim(x, index, axis, keepdims=False),
     "one_hot": _one_hot,

@@ -41,7 +41,7 @@ def parameter_cotangents(
     def pass_on(segment: Parallel | Stepped, name: str, dx: Array) -> None:
         for edge in program.external(segment, name):
             # what arrives at t left at t - delay
-            of_output[edge.source][: len(dx) - edge.delay] += dx[edge.delay :]
+            of_output[edge.source][: max(len(dx) - edge.delay, 0)] += dx[edge.delay :]
 
     for segment in reversed(program.segments):
         if isinstance(segment, Parallel):

@@ -20,7 +20,8 @@ from neuroport_torch.kernels.threads import alone
 from neuroport_torch.layers import LAYERS
 from neuroport_torch.runner import Compiled
 from neuroport_torch.runner import Noise as DeviceNoise
-from neuroport_torch.training import OPTIMIZERS, Staged, State, evaluate_batches, judge, train_batches
+from neuroport_torch.staging import Staged
+from neuroport_torch.training import OPTIMIZERS, State, evaluate_batches, judge, train_batches
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -35,7 +36,8 @@ class TorchEngine(Engine):
 
     def capabilities(self, device: str | None = None) -> Capabilities:
         optimizers = {f"optimizer.{kind.__name__}": FULL for kind in OPTIMIZERS}
-        return Capabilities({**stepping_engine(LAYERS), **optimizers}, precisions=tuple(PRECISIONS))
+        features = {**stepping_engine(LAYERS), **optimizers, "truncate": FULL}
+        return Capabilities(features, precisions=tuple(PRECISIONS))
 
     def compile(self, program: Program, options: Options) -> TorchExecutable:
         return TorchExecutable(program, options, torch.device(options.device or self.devices()[0]))
@@ -120,8 +122,7 @@ class TorchExecutable(Trainable):
         given = self._puts(inputs)
         batch = next(iter(given.values())).shape[1]
         shares = self._put(np.full(batch, 1.0 / batch) if weights is None else weights)
-        targets = np.asarray(targets)
-        expected = torch.int64 if np.issubdtype(targets.dtype, np.integer) else None
+        expected = torch.int64 if self.training.loss.targets == "classes" else None
         leaves = {name: value.detach().clone().requires_grad_(name in self.program.trainable)
                   for name, value in handle.items()}
         trained = {name: leaves[name] for name in self.program.trainable}
@@ -143,32 +144,44 @@ class TorchExecutable(Trainable):
     # --- training ----------------------------------------------------------------------------------
 
     def init_training(self, handle: Mapping[str, torch.Tensor]) -> State:
-        return State.begin(self.program, self.training, self.options.factors, dict(handle))
+        return State.begin(self.program, self.training, dict(handle))
 
     @torch.no_grad()
     def current(self, training: State) -> dict[str, torch.Tensor]:
         return {name: value.clone() for name, value in training.parameters(self.program).items()}
 
     def stage(self, packed: Packed) -> Staged:
-        return Staged.of(packed, self.device)
+        return Staged.of(packed, self.compiled.dtype, self.device)
 
     def train_segment(
-        self, training: State, staged: Staged, order: np.ndarray, mask: np.ndarray, noise: tuple[int, int]
+        self, training: State, staged: Staged, order: np.ndarray, mask: np.ndarray, factors: np.ndarray,
+        noise: tuple[int, int],
     ) -> tuple[State, Metrics]:
         losses, right = alone(self._alone, lambda: train_batches(
-            self.compiled, self.training, training, staged, self._put(order, torch.int64), self._put(mask), noise
+            self.compiled, self.training, training, staged, self._put(order, torch.int64), self._put(mask),
+            np.asarray(factors, float).tolist(), noise,
         ))
-        return training, Metrics(_numbers(losses), _numbers(right), np.asarray(mask).sum(1), {})
+        return training, Metrics(_numbers(losses), _numbers(right), np.asarray(mask).sum(1))
+
+    def snapshot(self, training: State) -> dict[str, np.ndarray]:
+        return training.snapshot()
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> State:
+        return State.restored(self.program, self.training, arrays, self.device)
 
     def evaluate(self, handle: Any, staged: Staged, order: np.ndarray, mask: np.ndarray) -> Metrics:
         with self._turn:
-            losses, right, rates = alone(self._alone, lambda: evaluate_batches(
+            found = alone(self._alone, lambda: evaluate_batches(
                 self.compiled, self.training, dict(handle), staged, self._put(order, torch.int64), self._put(mask),
                 self._arena,
             ))
         total = max(float(np.asarray(mask).sum()), 1.0)
-        return Metrics(_numbers(losses), _numbers(right), np.asarray(mask).sum(1),
-                       {name: _numbers(value) / total for name, value in rates.items()})
+        return Metrics(
+            _numbers(found.losses), _numbers(found.right), np.asarray(mask).sum(1),
+            {name: _numbers(value) / total for name, value in found.rates.items()},
+            None if found.decisions is None else found.decisions.cpu().numpy(),
+            {label: _numbers(value) for label, value in found.extra.items()},
+        )
 
 
 def _numbers(values: torch.Tensor) -> np.ndarray:

@@ -64,11 +64,11 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, None]:
         decay, y = ctx.saved_tensors
         back = -1 if ctx.reverse else 1  # where the step before lies
         of_x = _recur(_shift(decay, -back), g, not ctx.reverse)
-        return of_x * _shift(y, back), of_x, None
+        return of_x * _shift(y, back) if ctx.needs_input_grad[0] else None, of_x, None
 
 
 def _recur(decay: Tensor, x: Tensor, reverse: bool) -> Tensor:
@@ -112,6 +112,7 @@ def table(dtype: torch.dtype) -> dict[str, Any]:
         "sum": lambda x, axis: x.sum(axis),
         "max": lambda x, axis: x.amax(axis),  # ties share the derivative equally
         "expand": _expand,
+        "length": lambda x, axis: float(x.shape[axis]),
         "recurrence": _recurrence, "shift": _shift,
         "take": lambda x, axis, index: x.select(axis, index),
         "one_hot": _one_hot,

@@ -60,11 +60,27 @@ class Compiled:
 
     def run(
         self, parameters: Mapping[str, Tensor], state: Mapping[str, Tensor], inputs: Mapping[str, Tensor],
-        arena: Arena, record: Records = (), noise: Noise | None = None, ways: dict[str, str] | None = None,
+        arena: Arena, record: Records = (), masks: Mapping[str, Tensor] | None = None,
+        ways: dict[str, str] | None = None,
     ) -> Activity:
-        """Differentiable in the parameters. ways: filled with the way that each product was taken."""
-        runner = Runner(self, arena, noise, {} if ways is None else ways)
+        """Differentiable in the parameters. masks: of dropout. ways: filled with the way each product was taken."""
+        runner = Runner(self, arena, dict(masks or {}), {} if ways is None else ways)
         return execute(self.program, runner, parameters, state, inputs, record)
+
+    def masks(self, noise: Noise | None) -> dict[str, Tensor]:
+        """What each dropout multiplies a batch by, (B, *shape); nothing where there is no noise."""
+        if noise is None:
+            return {}
+        return {name: self._mask(name, node, noise) for name, node in self.program.model.nodes.items()
+                if isinstance(node, Dropout) and node.p > 0}
+
+    def _mask(self, name: str, node: Dropout, noise: Noise) -> Tensor:
+        """(B, *shape): 0 where a unit is silenced, else 1 / (1 - p)."""
+        shape, device = self.program.leaving[name], self.device
+        units = torch.arange(int(torch.Size(shape).numel()), device=device)
+        epoch = torch.full((1,), noise.epoch, device=device)
+        kept = keep(stream_of(name), noise.seed, epoch, noise.samples, units, node.p, int)
+        return (kept.to(self.dtype) * (1 / (1 - node.p))).reshape(-1, *shape)
 
     def zero_state(self, batch: int) -> dict[str, Tensor]:
         return {name: torch.zeros(shape, dtype=self.dtype, device=self.device)
@@ -74,20 +90,9 @@ class Compiled:
 class Runner:
     """One run."""
 
-    def __init__(self, compiled: Compiled, arena: Arena, noise: Noise | None, ways: dict[str, str]):
-        self.compiled, self.program, self.arena, self.ways = compiled, compiled.program, arena, ways
-        self.masks = {} if noise is None else {
-            name: self._mask(name, node, noise) for name, node in self.program.model.nodes.items()
-            if isinstance(node, Dropout) and node.p > 0
-        }
-
-    def _mask(self, name: str, node: Dropout, noise: Noise) -> Tensor:
-        """(B, *shape): 0 where a unit is silenced, else 1 / (1 - p)."""
-        shape, device = self.program.leaving[name], self.compiled.device
-        units = torch.arange(int(torch.Size(shape).numel()), device=device)
-        epoch = torch.full((1,), noise.epoch, device=device)
-        kept = keep(stream_of(name), noise.seed, epoch, noise.samples, units, node.p, int)
-        return (kept.to(self.compiled.dtype) * (1 / (1 - node.p))).reshape(-1, *shape)
+    def __init__(self, compiled: Compiled, arena: Arena, masks: dict[str, Tensor], ways: dict[str, str]):
+        self.compiled, self.program, self.arena = compiled, compiled.program, arena
+        self.masks, self.ways = masks, ways
 
     def parallel(self, name: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         node = self.program.node(name)

@@ -136,8 +136,9 @@ def mean(x: Array, axis: int) -> Array:
 
 
 def length(x: Array, axis: int) -> Array:
-    """How many entries an axis has: an array of one value in the shape of a sum, without derivative."""
-    return sum(detach(x * 0.0 + 1.0), axis)
+    """How many entries an axis has, as a number or an array of them; it has no derivative."""
+    known = table_of(x).get("length")  # a recorded array has no shape: there it is counted
+    return known(x, axis) if known else sum(detach(x * 0.0 + 1.0), axis)
 
 
 def recurrence(decay: Array, x: Array, reverse: bool = False) -> Array:
@@ -217,6 +218,7 @@ NUMPY: Table = {
     "recurrence": _numpy_recurrence,
     "shift": _numpy_shift,
     "take": lambda x, axis, index: np.take(x, index, axis),
+    "length": lambda x, axis: float(x.shape[axis]),
     "one_hot": lambda classes, like: (classes[:, None] == np.arange(like.shape[1])).astype(like.dtype),
     "concatenate": np.concatenate,
     "place": _numpy_place,  # the adjoint of take, which only reverse passes use

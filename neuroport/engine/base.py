@@ -86,6 +86,8 @@ class Gradients(NamedTuple):
 class Metrics(NamedTuple):
     """Of a run of batches, NumPy. loss: mean per sample of each batch (batches,); correct and count (batches,).
 
+    While training, loss and correct are those of each batch as it was met, before the step that it makes;
+    whether dropout acts in what is decided there is the engine's freedom.
     From an evaluation also rates: mean spikes per step of each neuron, by population; decisions: the class
     that each sample is taken for, (batches, B), None where the loss knows no classes; extra: mean of each metric
     per batch (batches,), by its label.
@@ -215,7 +217,7 @@ class Trainable(Executable):
                 inputs, targets = {source: unpack(staged, samples)}, targets_of(staged, samples)
                 state = self.init_state(len(samples))
                 found = self.gradients(handle, state, inputs, targets, shares_of(valid), Noise(*noise, samples))
-                share = valid.sum() / mask[group].sum()
+                share = valid.sum() / max(mask[group].sum(), 1.0)
                 total = {name: value + share * np.asarray(found.parameters[name], np.float64)
                          for name, value in total.items()}
                 decided = self.decide(self.run(handle, state, inputs).outputs)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from neuroport.errors import Invalid, InvalidModel, Problem
@@ -53,6 +54,17 @@ class Description(BaseModel):
             super().__setattr__(name, value)
         except ValidationError as error:
             raise self.error_class(problems_of(error, type(self)), type(self).__name__) from None
+
+    @field_validator("*", mode="before", check_fields=False)
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic would take true for 1, and YAML reads a mere ``yes`` as true."""
+        if info.field_name is not None and _asks_for_numbers(cls, info.field_name):
+            mend = "give a number; YAML reads yes, no, on and off as true and false"
+            found = [Problem(place, f"is no number (got {truth})", mend) for place, truth in _truths(value)]
+            if found:
+                raise nested(found)
+        return value
 
     @classmethod
     def parse(cls, data: Any) -> Self:
@@ -106,6 +118,29 @@ class Description(BaseModel):
 
     def to_yaml(self) -> str:
         return yaml.dump(self.to_data(), Dumper=_Dumper, sort_keys=False, width=100)
+
+
+@cache
+def _asks_for_numbers(described: type[BaseModel], field: str) -> bool:
+    """Whether a field takes numbers, alone or in lists, and not also true and false."""
+    kinds, pending = set(), [described.model_fields[field].annotation]
+    while pending:
+        kind = pending.pop()
+        if get_origin(kind) is Literal:
+            kinds |= {type(value) for value in get_args(kind)}
+        else:
+            kinds.add(kind)
+            pending.extend(get_args(kind))
+    return bool(kinds & {int, float}) and bool not in kinds
+
+
+def _truths(value: Any, place: str = "") -> Iterator[tuple[str, bool]]:
+    """Each true and false in a value, with its place there."""
+    if isinstance(value, bool):
+        yield place, value
+    named = dict(enumerate(value)) if isinstance(value, (list, tuple)) else value
+    for key, item in named.items() if isinstance(named, Mapping) else ():
+        yield from _truths(item, f"{place}.{key}" if place else str(key))
 
 
 _MERGE = "tag:yaml.org,2002:merge"  # `<<: *defaults`

@@ -57,7 +57,7 @@ def smoothed(targets: Array, like: Array, smoothing: float) -> Array:
     hit = ops.one_hot(targets, like)
     if smoothing == 0:
         return hit
-    return (1.0 - smoothing) * hit + smoothing / ops.expand(ops.length(like, 1), 1, like)
+    return (1.0 - smoothing) * hit + smoothing * ops.expand(ops.mean(hit, 1), 1, like)
 
 
 def first_spike(spikes: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The torch engine: bits, states, training, products; and that it leaves torch as it found it."""
+"""The torch engine: bits, states, products; and that it leaves torch as it found it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from neuroport_reference.engine import ReferenceEngine  # noqa: E402
 from neuroport_torch import products  # noqa: E402
 from neuroport_torch.arena import Arena  # noqa: E402
 from neuroport_torch.engine import TorchEngine, TorchExecutable  # noqa: E402
-from neuroport_torch.training import Staged, unpack  # noqa: E402
 
 from neuroport.data.packing import stage  # noqa: E402
-from neuroport.engine.base import Options, Trainable  # noqa: E402
+from neuroport.engine.base import Options  # noqa: E402
 from neuroport.model.graph import Model, Recurrent  # noqa: E402
-from neuroport.model.layers import Dropout, Linear  # noqa: E402
+from neuroport.model.layers import Linear  # noqa: E402
 from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLIF  # noqa: E402
 from neuroport.model.numerics import Numerics  # noqa: E402
-from neuroport.model.training import SGD, Adam, AdamW, CrossEntropy, Exponential, RateBounds, Training  # noqa: E402
-from neuroport.model.values import Parameter, Uniform  # noqa: E402
+from neuroport.model.training import Training  # noqa: E402
+from neuroport.model.values import Parameter  # noqa: E402
 from neuroport.program.initialize import init  # noqa: E402
 from neuroport.program.lower import lower  # noqa: E402
 
@@ -54,8 +53,8 @@ def spikes(shape, rate=0.2, seed=0):
     return (np.random.default_rng(seed).random(shape) < rate).astype(np.float32)
 
 
-def torch_executable(model, fused=True, training=None, precision=None, factors=None):
-    options = Options(device="cpu", precision=precision, training=training, factors=factors)
+def torch_executable(model, fused=True, training=None):
+    options = Options(device="cpu", training=training)
     return TorchExecutable(lower(model), options, CPU, fused)
 
 
@@ -119,6 +118,17 @@ def test_two_chunks_equal_one_run(cut, fused):
         np.testing.assert_array_equal(second.state[name], value, err_msg=name)
 
 
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "eager"])
+def test_it_does_not_matter_how_a_state_lies_in_memory(fused):
+    model = Model.sequential(input=4, dt=1e-3, layers=[
+        Linear(7), LIF.from_decay(0.5), Recurrent(Linear(7), LIF.from_decay(0.75))])
+    parameters, inputs, found = dyadic(model), spikes((20, B, 4)), torch_executable(model, fused)
+    start = {name: torch.tensor(value) for name, value in run(found, parameters, inputs).state.items()}
+    turned = {name: value.transpose(0, -1).contiguous().transpose(0, -1) for name, value in start.items()}
+    assert any(not value.is_contiguous() for value in turned.values())
+    assert_same(run(found, parameters, inputs, turned), run(found, parameters, inputs, start))
+
+
 def test_a_result_outlives_the_next_run():
     model = Model.sequential(input=4, dt=1e-3, layers=[Linear(7), LIF.from_decay(0.5)])
     found = torch_executable(model)
@@ -126,83 +136,6 @@ def test_a_result_outlives_the_next_run():
     kept = first.outputs["output"].copy()
     run(found, dyadic(model, 1), spikes((T, B, 4), 0.9))
     np.testing.assert_array_equal(first.outputs["output"], kept)
-
-
-# --- training ------------------------------------------------------------------------------------
-
-LEARNER = Model.sequential(
-    input=6, dt=1e-3,
-    layers=[Linear(9), LIF(tau=Parameter(value=Uniform(low=3e-3, high=9e-3)), r=4.0), Dropout(0.2),
-            Recurrent(Linear(9), LIF.from_decay(Parameter(value=0.7), r=1.5)), Linear(3), LI(tau=5e-3)])
-TRAININGS = {
-    "sgd": Training(optimizer=SGD(learning_rate=0.1, momentum=0.9, weight_decay=0.01), clip_norm=0.05),
-    "adam": Training(optimizer=Adam(learning_rate=0.01, beta2=0.99), loss=CrossEntropy(over="max"),
-                     regularizers=[RateBounds(lower=0.1, upper=0.2)]),
-    "adamw": Training(optimizer=AdamW(learning_rate=0.01, weight_decay=0.1), loss=CrossEntropy(over="sum"),
-                      schedule=Exponential(gamma=0.5), clip_norm=100.0),
-}
-
-
-def data():
-    x = spikes((20, 15, 6), 0.4)
-    return stage(x, np.arange(20) % 3)
-
-
-def order():
-    mask = np.ones((4, 5))
-    mask[-1, 3:] = 0
-    return np.arange(20, dtype=np.int32).reshape(4, 5), mask
-
-
-@pytest.mark.parametrize("name", TRAININGS)
-def test_training_is_the_plain_definition(name):
-    training = TRAININGS[name]
-    factors = training.schedule.factors(4, 1)
-    found = torch_executable(LEARNER, True, training, "float64", factors)
-    handle = found.load(init(LEARNER, 2))
-    plain, expected = Trainable.train_segment(found, Trainable.init_training(found, handle), data(), *order(), (7, 3))
-    mine, metrics = found.train_segment(found.init_training(handle), found.stage(data()), *order(), (7, 3))
-    np.testing.assert_allclose(metrics.loss, expected.loss, rtol=1e-8)
-    np.testing.assert_array_equal(metrics.count, expected.count)
-    got, start = found.export(found.current(mine)), found.export(handle)
-    for key, value in plain.parameters.items():
-        np.testing.assert_allclose(got[key], value, rtol=1e-7, atol=1e-9, err_msg=key)
-        assert (key.endswith("recurrent.weight") or not np.array_equal(got[key], start[key])), key
-
-
-def test_evaluation_is_the_plain_definition():
-    found = torch_executable(LEARNER, True, TRAININGS["adam"], "float64")
-    handle = found.load(init(LEARNER, 2))
-    expected = Trainable.evaluate(found, handle, data(), *order())
-    got = found.evaluate(handle, found.stage(data()), *order())
-    for mine, plain in zip(got[:3], expected[:3], strict=True):
-        np.testing.assert_allclose(mine, plain, rtol=1e-12)
-    assert set(got.rates) == set(expected.rates)
-    for name, rate in expected.rates.items():
-        np.testing.assert_allclose(got.rates[name], rate, rtol=1e-12)
-
-
-def test_training_in_two_pieces_equals_one_and_a_state_is_not_the_handle():
-    found = torch_executable(LEARNER, True, TRAININGS["adam"])
-    handle = found.load(init(LEARNER, 2))
-    staged, (rows, mask) = found.stage(data()), order()
-    once, _ = found.train_segment(found.init_training(handle), staged, rows, mask, (0, 0))
-    twice = found.init_training(handle)
-    for piece in (slice(0, 1), slice(1, 4)):
-        twice, _ = found.train_segment(twice, staged, rows[piece], mask[piece], (0, 0))
-    start = init(LEARNER, 2)
-    for name, value in found.export(found.current(once)).items():
-        np.testing.assert_array_equal(value, found.export(found.current(twice))[name], err_msg=name)
-        np.testing.assert_array_equal(found.export(handle)[name], start[name])
-
-
-@pytest.mark.parametrize("binary", [True, False])
-def test_unpacking_on_the_device_is_numpys(binary):
-    x = spikes((6, 13, 2, 3), 0.4) * (1 if binary else 7)
-    packed = stage(x, np.arange(6))
-    rows = torch.tensor([4, 0, 4])
-    got = unpack(Staged.of(packed, CPU), rows, torch.float32, Arena())
-    np.testing.assert_array_equal(got.numpy(), np.moveaxis(x[[4, 0, 4]], 0, 1))
 
 
 # --- products ------------------------------------------------------------------------------------
@@ -255,9 +188,10 @@ def test_nothing_global_changes():
                 torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled, torch.get_rng_state().tolist())
 
     before = globals_of_torch()
-    found = torch_executable(LEARNER, True, TRAININGS["adam"])
-    state = found.init_training(found.load(init(LEARNER, 2)))
-    found.train_segment(state, found.stage(data()), *order(), (0, 0))
+    model = Model.sequential(input=4, dt=1e-3, layers=[Linear(7), LIF.from_decay(0.5), Linear(3), LI(tau=5e-3)])
+    found = torch_executable(model, True, Training())
+    state, data = found.init_training(found.load(init(model))), stage(spikes((6, T, 4)), np.arange(6) % 3)
+    found.train_segment(state, found.stage(data), np.arange(6).reshape(2, 3), np.ones((2, 3)), np.ones(2), (0, 0))
     assert globals_of_torch() == before
 
 

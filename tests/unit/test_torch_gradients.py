@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from neuroport_reference.engine import ReferenceEngine  # noqa: E402
 from neuroport_torch.engine import TorchExecutable  # noqa: E402
 from neuroport_torch.layers import LAYERS  # noqa: E402
 from neuroport_torch.runner import Runner  # noqa: E402
@@ -17,9 +18,11 @@ from neuroport.dynamics.spike import LAST_OUTPUT  # noqa: E402
 from neuroport.engine.base import Noise, Options  # noqa: E402
 from neuroport.model.graph import Model, Recurrent  # noqa: E402
 from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d  # noqa: E402
+from neuroport.model.losses import CrossEntropy  # noqa: E402
 from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, SpikingNeuron  # noqa: E402
 from neuroport.model.nodes import Input, Output  # noqa: E402
 from neuroport.model.numerics import Numerics  # noqa: E402
+from neuroport.model.regularizers import RateBounds  # noqa: E402
 from neuroport.model.surrogates import (  # noqa: E402
     ATan,
     Boxcar,
@@ -30,7 +33,7 @@ from neuroport.model.surrogates import (  # noqa: E402
     Surrogate,
     Triangular,
 )
-from neuroport.model.training import CrossEntropy, RateBounds, Training  # noqa: E402
+from neuroport.model.training import Training  # noqa: E402
 from neuroport.model.values import Parameter, Time, Uniform  # noqa: E402
 from neuroport.program.execute import execute  # noqa: E402
 from neuroport.program.initialize import init  # noqa: E402
@@ -161,6 +164,10 @@ MODELS = {
             ("li", "out")]),
 }
 
+TRUNCATED = ["trainable tau", "trainable CubaLIF", "trainable ALIF", "own neuron, trained", "trainable snntorch hard",
+             "LIF spyx", "recurrent", "recurrent without bias at the start", "recurrent own neuron", "recurrent spyx",
+             "scale and dropout", "convolution", "recurrent convolution", "delays"]
+
 
 def executable(model, fused, precision="float64"):
     return TorchExecutable(lower(model), Options(device="cpu", precision=precision, training=TRAINING), CPU, fused)
@@ -190,8 +197,10 @@ def plain_gradients(found, parameters, state, inputs, targets, noise=None, weigh
     class Everything:
         program = compiled.program
 
-        def run(self, parameters, state, inputs, arena, noise=None):
-            return execute(self.program, Plain(compiled, arena, noise, {}), parameters, state, inputs)
+        masks = staticmethod(compiled.masks)
+
+        def run(self, parameters, state, inputs, arena, masks):
+            return execute(self.program, Plain(compiled, arena, masks, {}), parameters, state, inputs)
 
     loss, _ = judge(Everything(), TRAINING, leaves, found._puts(state), found._puts(inputs), torch.as_tensor(targets),
                     weights, found._noise(noise), None)
@@ -214,6 +223,26 @@ def test_gradients_are_those_of_the_plain_equations(name, fused):
     assert max(np.abs(g).max() for g in expected.values()) > 1e-6
     for key, g in expected.items():
         close = {"rtol": 1e-10, "atol": 1e-10 * max(1, np.abs(g).max())}
+        np.testing.assert_allclose(got.parameters[key], g, **close, err_msg=key)
+
+
+@pytest.mark.parametrize("length", [2, 5])
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "eager"])
+@pytest.mark.parametrize("name", TRUNCATED)
+def test_truncated_gradients_are_the_references(name, fused, length):
+    model, training = MODELS[name], TRAINING.model_copy(update={"truncate": length})
+    parameters, state, inputs, targets = task(model)
+    noise, options = Noise(3, 1, np.arange(B)), Options(device="cpu", precision="float64", training=training)
+    reference = ReferenceEngine().compile(lower(model), options)
+    expected = reference.gradients(reference.load(parameters), state, inputs, targets, noise=noise)
+    found = TorchExecutable(lower(model), options, CPU, fused)
+    got = found.gradients(found.load(parameters), state, inputs, targets, noise=noise)
+    whole = executable(model, fused).gradients(found.load(parameters), state, inputs, targets, noise=noise)
+    assert got.loss == pytest.approx(expected.loss, rel=1e-12) == whole.loss
+    far = [np.abs(g - whole.parameters[key]).max() for key, g in got.parameters.items()]
+    assert max(far) > 1e-6 and set(got.parameters) == set(expected.parameters)
+    for key, g in expected.parameters.items():
+        close = {"rtol": 1e-9, "atol": 1e-9 * max(1, np.abs(g).max())}
         np.testing.assert_allclose(got.parameters[key], g, **close, err_msg=key)
 
 

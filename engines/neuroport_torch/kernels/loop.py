@@ -18,7 +18,7 @@ from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.load import load
 from neuroport_torch.kernels.loop_source import GROUP, Key, Part, Source, forward_source, reverse_source
 from neuroport_torch.kernels.numba import supports
-from neuroport_torch.kernels.population import flat, over_time
+from neuroport_torch.kernels.population import flat, over_time, written_over
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 
@@ -69,7 +69,7 @@ class FusedLoop:
 
         outputs = {part.name: fresh(part.name) for part in self.parts}
         made = {place: fresh(place[0]) for place in written}
-        after = {f"{name}.{key}": state[f"{name}.{key}"].detach().clone()
+        after = {f"{name}.{key}": written_over(state[f"{name}.{key}"])
                  for name, traced in self.neurons.items() for key in traced.state}
         values: dict[Key, Any] = self._constants(arrays, masks, batch)
         values |= {("y", name): over_time(value) for name, value in outputs.items()}

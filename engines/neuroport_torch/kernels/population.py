@@ -30,6 +30,11 @@ def flat(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().view(-1).numpy()
 
 
+def written_over(tensor: Tensor) -> Tensor:
+    """A copy for a kernel to write into: one block, so that ``flat`` is a view of it."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
 class PopulationLoop:
     """The segment of one neuron node."""
 
@@ -53,7 +58,7 @@ class PopulationLoop:
 
         out = arena.empty(tuple(x.shape), x.dtype, x.device)
         made = {name: arena.empty(tuple(x.shape), x.dtype, x.device) for name in written}
-        after = {key: state[f"{self.name}.{key}"].detach().clone() for key in self.traced.state}
+        after = {key: written_over(state[f"{self.name}.{key}"]) for key in self.traced.state}
         into = [over_time(x), over_time(out)]
         tail = [*self._coefficients(arrays, "before", "after"), *(flat(after[key]) for key in self.traced.state),
                 *(over_time(made[name]) for name in written)]
