@@ -10,16 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from neuroport.errors import (
+    CannotResume,
     DuplicateEngine,
     EngineUnavailable,
     InvalidData,
     InvalidExperiment,
     InvalidModel,
+    MissingPackage,
     NeuroportError,
+    NotWritten,
     TrainingDiverged,
     UnknownDevice,
     UnknownEngine,
     UnsupportedModel,
+    UnusableFolder,
 )
 from neuroport.model.graph import Edge, Model, Recurrent
 from neuroport.model.kinds import json_schema
@@ -78,6 +82,7 @@ from neuroport.model.values import (
 from neuroport.version import __version__
 
 if TYPE_CHECKING:
+    from neuroport import callbacks as callbacks
     from neuroport import data as data
     from neuroport.api import compile as compile
     from neuroport.api import engines as engines
@@ -85,7 +90,11 @@ if TYPE_CHECKING:
     from neuroport.api import init as init
     from neuroport.api import run as run
     from neuroport.dynamics import ops as ops
+    from neuroport.runtime.checkpoint import Checkpoints as Checkpoints
+    from neuroport.runtime.evaluate import Evaluation as Evaluation
+    from neuroport.runtime.evaluate import evaluate as evaluate
     from neuroport.runtime.fit import fit as fit
+    from neuroport.runtime.run import Run as Run
 
 
 # what is imported when it is first asked for: "module" or "module:name"
@@ -96,23 +105,28 @@ _LAZY = {
     "run": "neuroport.api:run",
     "gradients": "neuroport.api:gradients",
     "fit": "neuroport.runtime.fit:fit",
+    "evaluate": "neuroport.runtime.evaluate:evaluate",
+    "Evaluation": "neuroport.runtime.evaluate:Evaluation",
+    "Run": "neuroport.runtime.run:Run",
+    "Checkpoints": "neuroport.runtime.checkpoint:Checkpoints",
+    "callbacks": "neuroport.callbacks",
     "data": "neuroport.data",
     "ops": "neuroport.dynamics.ops",
 }
 
 __all__ = [
-    "ALIF", "ATan", "Adam", "AdamW", "AvgPool2d", "Boxcar", "Constant", "ConstantRate", "Conv2d", "Cosine",
-    "CrossEntropy", "CubaLI", "CubaLIF", "Data", "Dropout", "DuplicateEngine", "EarlyStopping", "Edge",
-    "EngineUnavailable", "Experiment", "Exponential", "Flatten", "FluctuationDriven", "Gaussian", "IF", "Initializer",
-    "Input", "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal",
-    "Linear", "Lion", "Loss", "Metric", "Model", "Neuron", "NeuroportError", "Node", "Normal", "Numerics",
-    "Optimizer", "Orthogonal", "Output", "Parameter", "ParameterRegularizer", "Plateau", "RMSprop", "RateBounds",
-    "RateL1", "RateL2", "RateMSE", "Recurrent", "Regularizer", "SGD", "Scale", "Schedule", "Sigmoid", "SpikeCountMSE",
-    "SpikeRegularizer", "SpikingNeuron", "StepDecay", "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate",
-    "TET", "TemporalCrossEntropy", "Time", "TopK", "TraceMSE", "Training", "TrainingDiverged", "Triangular",
-    "Uniform", "UnknownDevice", "UnknownEngine", "UnsupportedModel", "Value", "VanRossum", "Warmup", "WeightL1",
-    "WeightL2", "XavierUniform",
-    "compile", "data", "engines", "fit", "gradients", "init", "json_schema", "ops", "run",
+    "ALIF", "ATan", "Adam", "AdamW", "AvgPool2d", "Boxcar", "CannotResume", "Checkpoints", "Constant", "ConstantRate",
+    "Conv2d", "Cosine", "CrossEntropy", "CubaLI", "CubaLIF", "Data", "Dropout", "DuplicateEngine", "EarlyStopping",
+    "Edge", "EngineUnavailable", "Evaluation", "Experiment", "Exponential", "Flatten", "FluctuationDriven", "Gaussian",
+    "IF", "Initializer", "Input", "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF",
+    "LecunNormal", "Linear", "Lion", "Loss", "Metric", "MissingPackage", "Model", "Neuron", "NeuroportError", "Node",
+    "Normal", "NotWritten", "Numerics", "Optimizer", "Orthogonal", "Output", "Parameter", "ParameterRegularizer",
+    "Plateau", "RMSprop", "RateBounds", "RateL1", "RateL2", "RateMSE", "Recurrent", "Regularizer", "Run", "SGD",
+    "Scale", "Schedule", "Sigmoid", "SpikeCountMSE", "SpikeRegularizer", "SpikingNeuron", "StepDecay",
+    "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate", "TET", "TemporalCrossEntropy", "Time", "TopK",
+    "TraceMSE", "Training", "TrainingDiverged", "Triangular", "Uniform", "UnknownDevice", "UnknownEngine",
+    "UnsupportedModel", "UnusableFolder", "Value", "VanRossum", "Warmup", "WeightL1", "WeightL2", "XavierUniform",
+    "callbacks", "compile", "data", "engines", "evaluate", "fit", "gradients", "init", "json_schema", "ops", "run",
     "__version__",
 ]
 

@@ -123,6 +123,22 @@ class UnusableFolder(NeuroportError):
     """A run cannot be written there: not writable, or another run stands in it."""
 
 
+class CannotResume(Invalid):
+    """A run that cannot go on as it is asked to: another experiment, engine, device or data, or nothing whole."""
+
+    subject = "continuation"
+
+
+class NotWritten(NeuroportError):
+    """A disk filled up, or a file could no longer be written, while the work was under way."""
+
+    exit_code = 1
+
+
+class MissingPackage(NeuroportError):
+    """A package that only this asks for is not installed; the message has the pip line."""
+
+
 class TrainingDiverged(NeuroportError):
     """A loss became NaN or infinite; the message names the epoch and what to try."""
 

@@ -27,10 +27,10 @@ def small_experiment(**changes) -> npt.Experiment:
         npt.Linear(6, weight_init=changes.pop("weight_init", npt.FluctuationDriven(input_rate=0.3))),
         npt.LIF(tau=5e-3), npt.Linear(2, weight_init=npt.FluctuationDriven(input_rate=0.2)), npt.LI(tau=10e-3),
     ])
-    training = npt.Training(
-        optimizer=npt.Adam(learning_rate=changes.pop("learning_rate", 0.2)), epochs=changes.pop("epochs", 4),
-        batch_size=changes.pop("batch_size", 8),
-    )
+    fields = {name: changes.pop(name) for name in npt.Training.model_fields if name in changes}
+    training = npt.Training(**{
+        "optimizer": npt.Adam(learning_rate=changes.pop("learning_rate", 0.2)), "epochs": 4, "batch_size": 8, **fields
+    })
     return npt.Experiment(name="small", model=model, training=training, **changes)
 
 
@@ -38,11 +38,13 @@ class Spoiled(ReferenceEngine):
     """The reference, but what its trainings report can be replaced.
 
     losses: of training, by epoch; accuracies and validation_losses: of the validation, by epoch.
+    factors: of the learning rate at each step so far.
     """
 
     name = "spoiled"
 
     def __init__(self, losses=(), accuracies=(), validation_losses=()):
+        self.factors = []
         self.losses, self.accuracies, self.validation_losses = losses, accuracies, validation_losses
 
     def compile(self, program, options):
@@ -52,8 +54,9 @@ class Spoiled(ReferenceEngine):
 
 
 class _SpoiledExecutable(ReferenceExecutable):
-    def train_segment(self, training, staged, order, mask, noise):
-        training, found = super().train_segment(training, staged, order, mask, noise)
+    def train_segment(self, training, staged, order, mask, factors, noise):
+        training, found = super().train_segment(training, staged, order, mask, factors, noise)
+        self.engine.factors += factors.tolist()
         losses = self.engine.losses
         return training, found._replace(loss=found.loss * 0 + losses[noise[1]]) if losses else found
 
@@ -65,3 +68,19 @@ class _SpoiledExecutable(ReferenceExecutable):
         if epoch < len(self.engine.validation_losses):
             found = found._replace(loss=found.loss * 0 + self.engine.validation_losses[epoch])
         return found
+
+
+class Stopped(Exception):
+    """What ``StopAt`` raises."""
+
+
+class StopAt(npt.callbacks.Callback):
+    """Ends a training after an epoch, or after so many pieces of the next one, as a crash would."""
+
+    def __init__(self, epoch: int, pieces: int = 0):
+        self.epoch, self.pieces, self.seen = epoch, pieces, 0
+
+    def on_piece(self, piece):
+        self.seen += piece.epoch == self.epoch + 1
+        if self.seen > self.pieces:  # the one before is behind it, with its checkpoint
+            raise Stopped

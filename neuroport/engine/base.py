@@ -153,111 +153,16 @@ class Executable(abc.ABC):
     def wait(self) -> None:  # noqa: B027  (an engine that blocks anyway has nothing to wait for)
         """Block until everything asked for so far is done."""
 
-
-@dataclass(frozen=True)
-class PlainTraining:
-    """A training's state in NumPy: free values of the trainable parameters and their moments."""
-
-    parameters: dict[str, np.ndarray]
-    free: dict[str, np.ndarray]
-    moments: Moments
-    step: int = 0
-
-
-class Trainable(Executable):
-    """An executable that gives gradients. The rest has defaults here, step by step in NumPy."""
-
-    @abc.abstractmethod
-    def gradients(
-        self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
-        weights: np.ndarray | None = None, noise: Noise | None = None,
-    ) -> Gradients:
-        """Gradient of the training's objective with respect to every trainable parameter.
-
-        weights: of the samples, (B,), sum 1; None: equal. noise: None leaves dropout out.
-        """
+    # --- judging: defaults, batch by batch in NumPy; they need ``Options.training`` -----------------
 
     @property
     def training(self) -> Training:
         assert self.options.training is not None
         return self.options.training
 
-    def init_training(self, handle: Any) -> Any:
-        """The state of a training that starts from these parameters."""
-        parameters = {name: np.asarray(value, np.float64) for name, value in self.export(handle).items()}
-        free = to_free(self.program, parameters)
-        return PlainTraining(parameters, free, first_moments(free))
-
-    def current(self, training: Any) -> Any:
-        """The parameters that a training has reached, as a handle."""
-        return self.load(training.parameters)
-
     def stage(self, packed: Packed) -> Any:
         """A data set onto the device, packed."""
         return packed
-
-    def train_segment(
-        self, training: Any, staged: Any, order: np.ndarray, mask: np.ndarray, factors: np.ndarray,
-        noise: tuple[int, int],
-    ) -> tuple[Any, Metrics]:
-        """Train on a run of batches.
-
-        order: (batches, B) indices of samples. mask: (batches, B), 0 for padding, which may fill whole batches.
-        factors: of the learning rate, (steps of the optimizer,); each takes ``Training.accumulate`` batches.
-        noise: (seed, epoch). The state handed in may be used up.
-        """
-        (source,) = self.program.inputs
-        losses, correct = [], []
-        size = len(order) // len(factors)
-        for step, factor in enumerate(factors):
-            group = slice(step * size, (step + 1) * size)
-            handle = self.load(training.parameters)
-            total = dict.fromkeys(self.program.trainable, 0.0)
-            for samples, valid in zip(order[group], mask[group], strict=True):
-                inputs, targets = {source: unpack(staged, samples)}, targets_of(staged, samples)
-                state = self.init_state(len(samples))
-                found = self.gradients(handle, state, inputs, targets, shares_of(valid), Noise(*noise, samples))
-                share = valid.sum() / max(mask[group].sum(), 1.0)
-                total = {name: value + share * np.asarray(found.parameters[name], np.float64)
-                         for name, value in total.items()}
-                decided = self.decide(self.run(handle, state, inputs).outputs)
-                losses.append(found.loss)
-                correct.append(0.0 if decided is None else float(((decided == targets) * valid).sum()))
-            training = self._moved(training, total, float(factor))
-        return training, Metrics(np.array(losses), np.array(correct), mask.sum(1))
-
-    def _moved(self, training: PlainTraining, gradients: Mapping[str, Any], factor: float) -> PlainTraining:
-        free_gradients = {
-            name: value * free_slope(self.program, name, training.parameters[name])
-            for name, value in gradients.items()
-        }
-        optimizer = self.training.optimizer
-        rates = {name: optimizer.learning_rate * factor * self.training.rate_factor(name) for name in gradients}
-        free, moments = update(
-            optimizer, rates, self.training.clip_norm, training.step, training.free, free_gradients, training.moments
-        )
-        valid = {name: np.asarray(to_valid(self.program, name, value)) for name, value in free.items()}
-        return PlainTraining({**training.parameters, **valid}, free, moments, training.step + 1)
-
-    def snapshot(self, training: Any) -> dict[str, np.ndarray]:
-        """Everything that a training has reached, as arrays by name: what a checkpoint holds."""
-        found = {"step": np.asarray(training.step)}
-        for name, value in training.parameters.items():
-            found[f"parameters/{name}"] = value
-        for name, value in training.free.items():
-            first, second = training.moments[name]
-            found |= {f"free/{name}": value, f"first/{name}": first, f"second/{name}": second}
-        return found
-
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> Any:
-        """The training that ``snapshot`` took; it goes on to equal results, bit by bit on one device."""
-        of: dict[str, dict[str, np.ndarray]] = {"parameters": {}, "free": {}, "first": {}, "second": {}}
-        for full, value in arrays.items():
-            kind, _, name = full.partition("/")
-            if name:
-                of[kind][name] = value
-        moments = {name: (value, of["second"][name]) for name, value in of["first"].items()}
-        return PlainTraining(of["parameters"], of["free"], moments, int(arrays["step"]))
 
     def evaluate(self, handle: Any, staged: Any, order: np.ndarray, mask: np.ndarray) -> Metrics:
         """Loss, decisions, metrics and rates over batches, without training and without penalties."""
@@ -300,6 +205,104 @@ class Trainable(Executable):
         return {name: found.reshape(*found.shape[:2], -1)}
 
 
+@dataclass(frozen=True)
+class PlainTraining:
+    """A training's state in NumPy: free values of the trainable parameters and their moments."""
+
+    parameters: dict[str, np.ndarray]
+    free: dict[str, np.ndarray]
+    moments: Moments
+    step: int = 0
+
+
+class Trainable(Executable):
+    """An executable that gives gradients. The rest has defaults here, step by step in NumPy."""
+
+    @abc.abstractmethod
+    def gradients(
+        self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
+        weights: np.ndarray | None = None, noise: Noise | None = None,
+    ) -> Gradients:
+        """Gradient of the training's objective with respect to every trainable parameter.
+
+        weights: of the samples, (B,), sum 1; None: equal. noise: None leaves dropout out.
+        """
+
+    def init_training(self, handle: Any) -> Any:
+        """The state of a training that starts from these parameters."""
+        parameters = {name: np.asarray(value, np.float64) for name, value in self.export(handle).items()}
+        free = to_free(self.program, parameters)
+        return PlainTraining(parameters, free, first_moments(free))
+
+    def current(self, training: Any) -> Any:
+        """The parameters that a training has reached, as a handle."""
+        return self.load(training.parameters)
+
+    def train_segment(
+        self, training: Any, staged: Any, order: np.ndarray, mask: np.ndarray, factors: np.ndarray,
+        noise: tuple[int, int],
+    ) -> tuple[Any, Metrics]:
+        """Train on a run of batches.
+
+        order: (batches, B) indices of samples. mask: (batches, B), 0 for padding, which may fill whole batches.
+        factors: of the learning rate, (steps of the optimizer,); each takes ``Training.accumulate`` batches.
+        noise: (seed, epoch). The state handed in may be used up.
+        """
+        (source,) = self.program.inputs
+        losses, correct = [], []
+        size = len(order) // len(factors)
+        for step, factor in enumerate(factors):
+            group = slice(step * size, (step + 1) * size)
+            handle = self.load(training.parameters)
+            total = dict.fromkeys(self.program.trainable, 0.0)
+            for samples, valid in zip(order[group], mask[group], strict=True):
+                inputs, targets = {source: unpack(staged, samples)}, targets_of(staged, samples)
+                state = self.init_state(len(samples))
+                found = self.gradients(handle, state, inputs, targets, shares_of(valid), Noise(*noise, samples))
+                share = float(valid.sum()) / max(float(mask[group].sum()), 1.0)
+                total = {name: value + share * np.asarray(found.parameters[name], np.float64)
+                         for name, value in total.items()}
+                decided = self.decide(self.run(handle, state, inputs).outputs)
+                losses.append(found.loss)
+                correct.append(0.0 if decided is None else float(((decided == targets) * valid).sum()))
+            training = self._moved(training, total, float(factor))
+        return training, Metrics(np.array(losses), np.array(correct), mask.sum(1))
+
+    def _moved(self, training: PlainTraining, gradients: Mapping[str, Any], factor: float) -> PlainTraining:
+        free_gradients = {
+            name: value * free_slope(self.program, name, training.parameters[name])
+            for name, value in gradients.items()
+        }
+        optimizer = self.training.optimizer
+        rates = {name: optimizer.learning_rate * factor * self.training.rate_factor(name) for name in gradients}
+        free, moments = update(
+            optimizer, rates, self.training.clip_norm, training.step, training.free, free_gradients, training.moments
+        )
+        valid = {name: np.asarray(to_valid(self.program, name, value)) for name, value in free.items()}
+        return PlainTraining({**training.parameters, **valid}, free, moments, training.step + 1)
+
+    def snapshot(self, training: Any) -> dict[str, np.ndarray]:
+        """Everything that a training has reached, as arrays by name: what a checkpoint holds."""
+        found = {"step": np.asarray(training.step)}
+        for name, value in training.parameters.items():
+            found[f"parameters/{name}"] = value
+        for name, value in training.free.items():
+            first, second = training.moments[name]
+            found |= {f"free/{name}": value, f"first/{name}": first, f"second/{name}": second}
+        return found
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """The training that ``snapshot`` took; it goes on to equal results, bit by bit on one device."""
+        of: dict[str, dict[str, np.ndarray]] = {"parameters": {}, "free": {}, "first": {}, "second": {}}
+        for full, value in arrays.items():
+            kind, _, name = full.partition("/")
+            if name:
+                of[kind][name] = value
+        moments = {name: (value, of["second"][name]) for name, value in of["first"].items()}
+        return PlainTraining(of["parameters"], of["free"], moments, int(arrays["step"]))
+
+
+
 def shares_of(valid: np.ndarray) -> np.ndarray:
     """The weights of a batch's samples from its mask (B,): sum 1, or 0 where all of it is padding."""
-    return np.asarray(valid / max(float(valid.sum()), 1.0))
+    return np.asarray(valid, np.float64) / max(float(valid.sum()), 1.0)

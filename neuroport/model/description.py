@@ -123,7 +123,8 @@ class Description(BaseModel):
 @cache
 def _asks_for_numbers(described: type[BaseModel], field: str) -> bool:
     """Whether a field takes numbers, alone or in lists, and not also true and false."""
-    kinds, pending = set(), [described.model_fields[field].annotation]
+    kinds: set[Any] = set()
+    pending: list[Any] = [described.model_fields[field].annotation]
     while pending:
         kind = pending.pop()
         if get_origin(kind) is Literal:

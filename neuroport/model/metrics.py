@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import re
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,9 +16,13 @@ from neuroport.model.kinds import Kind
 
 
 class Metric(Kind):
-    """The mean of ``per_sample`` over a data set. name: what it is called in results; the class's where not given."""
+    """The mean of ``per_sample`` over a data set. name: what it is called in results; the class's where not given.
+
+    targets: what a data set must hold, as with a ``Loss``.
+    """
 
     error_class: ClassVar[type[Invalid]] = InvalidExperiment
+    targets: ClassVar[Literal["classes", "traces"]] = "classes"
 
     name: str | None = None
 

@@ -15,7 +15,10 @@ from neuroport.model.kinds import Kind
 
 
 class Optimizer(Kind):
-    """A first-order optimizer. learning_rate is the schedule's factor-one value."""
+    """A first-order optimizer. learning_rate is the schedule's factor-one value.
+
+    Each member states it again, so that it comes first: ``Adam(1e-2)``.
+    """
 
     error_class: ClassVar[type[Invalid]] = InvalidExperiment
 
@@ -25,6 +28,7 @@ class Optimizer(Kind):
 class SGD(Optimizer):
     """m <- momentum m + g; p <- p - lr m. weight_decay adds weight_decay p to g."""
 
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     momentum: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
 
@@ -32,6 +36,7 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Kingma & Ba 2015; eps stands outside the root."""
 
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     eps: float = Field(1e-8, gt=0)
@@ -40,6 +45,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled decay: p <- p - lr (Adam's step + weight_decay p) (Loshchilov & Hutter 2019)."""
 
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(1e-2, ge=0)
 
 

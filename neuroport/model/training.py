@@ -19,7 +19,7 @@ from neuroport.model.neurons import Neuron
 from neuroport.model.nodes import Output
 from neuroport.model.optimizers import Adam, Optimizer
 from neuroport.model.regularizers import ParameterRegularizer, Regularizer, SpikeRegularizer
-from neuroport.model.schedules import ConstantRate, Schedule
+from neuroport.model.schedules import ConstantRate, Schedule, plateau_of
 
 
 class EarlyStopping(Description):
@@ -74,11 +74,25 @@ class Training(Description):
         trainable = [name for name, spec in model.parameters.items() if spec.trainable]
         found = [*self._loss_problems(model), *self._regularizer_problems(model, trainable)]
         found += _unmatched("learning_rates", self.learning_rates, trainable)
+        return [*found, *self._metric_problems(), *self._monitor_problems()]
+
+    def _metric_problems(self) -> Iterable[Problem]:
         labels = [metric.label for metric in self.metrics]
-        for index, label in enumerate(labels):
-            if label in labels[:index]:
-                found.append(Problem(f"metrics.{index}", f"a second metric is called {label!r}", "give it a name"))
-        return found
+        for index, metric in enumerate(self.metrics):
+            if metric.label in labels[:index]:
+                yield Problem(f"metrics.{index}", f"a second metric is called {metric.label!r}", "give it a name")
+            if metric.targets != self.loss.targets:
+                wrong = f"measures {metric.targets}, the loss {type(self.loss).__name__} learns {self.loss.targets}"
+                yield Problem(f"metrics.{index}", wrong, "take a metric of the loss's targets")
+
+    def _monitor_problems(self) -> Iterable[Problem]:
+        """Monitors of an accuracy that the loss does not know."""
+        if self.loss.targets == "classes":
+            return
+        wrong = f"the loss {type(self.loss).__name__} knows no classes and so no accuracy"
+        for path, found in (("early_stopping", self.early_stopping), ("schedule", plateau_of(self.schedule))):
+            if found is not None and found.monitor == "validation_accuracy":
+                yield Problem(f"{path}.monitor", wrong, "take validation_loss")
 
     def _loss_problems(self, model: Model) -> Iterable[Problem]:
         outputs = [name for name, node in model.nodes.items() if isinstance(node, Output)]

@@ -16,19 +16,30 @@ class LayerWarning(UserWarning):
     """A population that is silent or saturated after the first epoch."""
 
 
+def silent(rates: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """How many neurons of each population spike at most ``SILENT_RATE`` times a step."""
+    return {name: int((rate <= SILENT_RATE).sum()) for name, rate in rates.items()}
+
+
+def saturated(program: Program, rates: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """How many spike more than ``SATURATED_RATE`` times a step; none where several spikes a step are allowed."""
+    return {name: 0 if program.neurons[name].numerics.multi_spike else int((rate > SATURATED_RATE).sum())
+            for name, rate in rates.items()}
+
+
 def complaints(program: Program, rates: Mapping[str, np.ndarray]) -> list[str]:
     """One sentence, with a mend, for each population that is silent or saturated.
 
     rates: mean spikes per step of each neuron, by population.
     """
-    found = []
+    found, quiet = [], silent(rates)
     for name, rate in rates.items():
-        silent, count, layers = int((rate <= SILENT_RATE).sum()), rate.size, _before(program, name)
-        if 2 * silent > count:
+        count, layers = rate.size, _before(program, name)
+        if 2 * quiet[name] > count:
             found.append(
-                f"population {name!r} is silent: {silent} of {count} neurons spike at most {SILENT_RATE:g} times a "
-                f"step, and what is silent hardly learns. Mend: weight_init: FluctuationDriven on {layers}, a lower "
-                "v_threshold, or the regularizer RateBounds(lower=0.01)"
+                f"population {name!r} is silent: {quiet[name]} of {count} neurons spike at most {SILENT_RATE:g} "
+                f"times a step, and what is silent hardly learns. Mend: weight_init: FluctuationDriven on {layers}, a "
+                "lower v_threshold, or the regularizer RateBounds(lower=0.01)"
             )
         elif rate.mean() > SATURATED_RATE and not program.neurons[name].numerics.multi_spike:
             found.append(

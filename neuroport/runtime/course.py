@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,21 +13,25 @@ import numpy as np
 
 from neuroport.data.order import batches, epoch_order
 from neuroport.data.packing import Packed
-from neuroport.data.source import Splits
+from neuroport.data.splits import Splits
 from neuroport.engine.base import Metrics, Trainable
 from neuroport.errors import TrainingDiverged
-from neuroport.model.training import Experiment
+from neuroport.model.training import Experiment, Training
 from neuroport.program.initialize import init
 from neuroport.runtime.activity import LayerWarning, complaints
 from neuroport.runtime.callbacks import Callback, Piece
+from neuroport.runtime.checkpoint import Checkpoint, Keeper
 from neuroport.runtime.folder import BEST, LAST, RunFolder
+from neuroport.runtime.following import Following
+from neuroport.runtime.reached import Reached
+from neuroport.runtime.totals import accuracy, mean_loss, means, together
 
-FIRST_LOSSES = 10  # steps whose losses the summary keeps: what two engines are compared by
-MOST_PIECES, SHORTEST_PIECE = 8, 4  # pieces an epoch, batches a piece
+FIRST_LOSSES = 10  # batches whose losses the summary keeps: what two engines are compared by
+MOST_PIECES, SHORTEST_PIECE = 8, 4  # pieces an epoch, steps of the optimizer a piece
 
 
 def piece_length(count: int) -> int:
-    """How many batches a piece of an epoch of ``count`` batches holds.
+    """How many steps of the optimizer a piece of an epoch of ``count`` of them holds.
 
     Pieces are equal where ``count`` has a divisor for it or is small, since each length is a program
     of its own to compile; else the last is shorter.
@@ -38,131 +42,176 @@ def piece_length(count: int) -> int:
     return count if count <= MOST_PIECES * SHORTEST_PIECE else math.ceil(count / MOST_PIECES)
 
 
+def steps_per_epoch(training: Training, samples: int) -> int:
+    """Steps of the optimizer: batches, ``accumulate`` of them at a time."""
+    return math.ceil(math.ceil(samples / training.batch_size) / training.accumulate)
+
+
 @dataclass
 class Course:
-    """A training under way: what has been reached, and what was best."""
+    """A training under way: what it is made of, and what it has reached.
+
+    origin: who trains what, for checkpoints. keeper: None where there are none. last: the parameters of the
+    last epoch.
+    """
 
     experiment: Experiment
     executable: Trainable
     data: Splits
     folder: RunFolder | None
     callbacks: Sequence[Callback]
-    best: dict[str, np.ndarray] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    keeper: Keeper | None = None
+    reached: Reached = field(default_factory=Reached)
     last: dict[str, np.ndarray] = field(default_factory=dict)
-    best_row: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    first_losses: list[float] = field(default_factory=list)
-    warned: list[str] = field(default_factory=list)
 
-    def train(self) -> None:
-        """All epochs."""
-        executable, experiment = self.executable, self.experiment
-        training = executable.init_training(executable.load(init(experiment.model, experiment.seed)))
-        staged = executable.stage(self.data.train)
-        validation = executable.stage(self.data.validation)
-        for epoch in range(experiment.training.epochs):
+    def train(self, checkpoint: Checkpoint | None = None) -> None:
+        """All epochs, or those that a checkpoint leaves."""
+        self.started = time.perf_counter() - self.reached.seconds
+        self.following = Following(self.settings, self.reached.history)
+        training = self._begin(checkpoint)
+        if self.over:
+            self.last = self.executable.export(self.executable.current(training))
+            return
+        self.reached.starts.append(self.reached.epoch + 1)
+        staged = self.executable.stage(self.data.train)
+        validation = self.executable.stage(self.data.validation)
+        while not self.over:
+            training = self._epoch(training, staged)
+            self._conclude(training, validation)
+
+    def _begin(self, checkpoint: Checkpoint | None) -> Any:
+        if checkpoint is not None:
+            return self.executable.restore(checkpoint.of_kind("training"))
+        return self.executable.init_training(self.executable.load(init(self.experiment.model, self.experiment.seed)))
+
+    @property
+    def settings(self) -> Training:
+        return self.experiment.training
+
+    @property
+    def over(self) -> bool:
+        """Whether all epochs are done, or training was stopped early."""
+        return self.reached.epoch >= self.settings.epochs or self.following.stopped
+
+    def _factors(self) -> np.ndarray:
+        """The learning rate's factor at each step of this epoch."""
+        steps = steps_per_epoch(self.settings, len(self.data.train))
+        every = self.settings.schedule.factors(steps, self.settings.epochs)
+        return every[steps * self.reached.epoch : steps * (self.reached.epoch + 1)] * self.following.factor
+
+    def _epoch(self, training: Any, staged: Any) -> Any:
+        """What is left of one epoch, piece by piece."""
+        reached, together_with = self.reached, self.settings.accumulate
+        samples = epoch_order(len(self.data.train), self.experiment.seed, reached.epoch)
+        order, mask = batches(samples, self.settings.batch_size, together_with)
+        factors = self._factors()
+        size = piece_length(len(factors))
+        for first in range(reached.piece * size, len(factors), size):
+            steps = slice(first, first + size)
+            rows = slice(first * together_with, (first + size) * together_with)
             started = time.perf_counter()
-            training, found = self._epoch(training, staged, epoch)
-            executable.wait()
-            seconds = time.perf_counter() - started
-            handle = executable.current(training)
-            judged = self._evaluate(handle, validation, self.data.validation)
-            self._finite(float(judged.loss.mean()), epoch, "validation loss")
-            self.last = executable.export(handle)
-            self._conclude(epoch, found, judged, seconds)
-
-    def _epoch(self, training: Any, staged: Any, epoch: int) -> tuple[Any, Metrics]:
-        """One epoch, piece by piece; its metrics together."""
-        experiment, started, seen = self.experiment, time.perf_counter(), []
-        samples = epoch_order(len(self.data.train), experiment.seed, epoch)
-        order, mask = batches(samples, experiment.training.batch_size)
-        size = piece_length(len(order))
-        for first in range(0, len(order), size):
-            rows = slice(first, first + size)
             training, found = self.executable.train_segment(
-                training, staged, order[rows], mask[rows], (experiment.seed, epoch)
+                training, staged, order[rows], mask[rows], factors[steps], (self.experiment.seed, reached.epoch)
             )
-            seen.append(found)
-            self.first_losses += found.loss.tolist()[: FIRST_LOSSES - len(self.first_losses)]
-            self._finite(float(found.loss.sum()), epoch, "loss")
-            together = _together(seen)
-            done = int(together.count.sum())
-            piece = Piece(epoch + 1, done, mean_loss(together), accuracy(together),
-                          done / max(time.perf_counter() - started, 1e-9))
-            for callback in self.callbacks:
-                callback.on_piece(piece)
-        return training, _together(seen)
+            reached.epoch_seconds += time.perf_counter() - started
+            self._finite(float(found.loss.sum()), "loss")
+            self._piece(found)
+            self._keep(training)
+        started = time.perf_counter()
+        self.executable.wait()
+        reached.epoch_seconds += time.perf_counter() - started
+        return training
 
-    def _conclude(self, epoch: int, found: Metrics, judged: Metrics, seconds: float) -> None:
-        """Record an epoch: history, warnings, the best parameters, the folder."""
-        row = {
-            "epoch": epoch + 1, "train_loss": mean_loss(found), "train_accuracy": accuracy(found),
-            "validation_loss": mean_loss(judged), "validation_accuracy": accuracy(judged),
-            "rates": {name: float(np.mean(rate, dtype=np.float64)) for name, rate in judged.rates.items()},
-            "samples_per_second": len(self.data.train) / seconds, "seconds": seconds,
-        }
-        self.history.append(row)
-        if epoch == 0:
-            self.warned = complaints(self.executable.program, judged.rates)
-            for sentence in self.warned:
+    def _piece(self, found: Metrics) -> None:
+        """Record a piece of an epoch, and tell of it."""
+        reached = self.reached
+        reached.piece += 1
+        reached.seen.append(found)
+        real = found.loss[found.count > 0]
+        reached.first_losses += real.tolist()[: FIRST_LOSSES - len(reached.first_losses)]
+        seen = together(reached.seen)
+        done = int(seen.count.sum())
+        piece = Piece(reached.epoch + 1, done, mean_loss(seen), accuracy(seen, self.settings.loss),
+                      done / max(reached.epoch_seconds, 1e-9))
+        for callback in self.callbacks:
+            callback.on_piece(piece)
+
+    def _conclude(self, training: Any, validation: Any) -> None:
+        """Judge and record an epoch: history, warnings, the best parameters, the folder."""
+        reached, handle = self.reached, self.executable.current(training)
+        judged = self._evaluate(handle, validation, self.data.validation)
+        self._finite(float(judged.loss.sum()), "validation loss")
+        self.last = self.executable.export(handle)
+        row = self._row(judged)
+        if not reached.history:
+            reached.warned = complaints(self.executable.program, judged.rates)
+            for sentence in reached.warned:
                 warnings.warn(sentence, LayerWarning, stacklevel=4)
-        better = not self.best_row or _rank(row) > _rank(self.best_row)
+        better = reached.conclude(row)
         if better:
-            self.best, self.best_row = self.last, row
+            reached.best = self.last
+        self.following.hear(row)
         if self.folder is not None:
             self.folder.add_row(row)
             self.folder.write_parameters(LAST, self.last)
             if better:
-                self.folder.write_parameters(BEST, self.best)
+                self.folder.write_parameters(BEST, reached.best)
         for callback in self.callbacks:
             callback.on_epoch(row)
+        self._keep(training)  # after all have heard: a crash before it repeats the epoch, none is passed over
+
+    def _row(self, judged: Metrics) -> dict[str, Any]:
+        """An epoch as a line of metrics.jsonl."""
+        seen, seconds = together(self.reached.seen), self.reached.epoch_seconds
+        return {
+            "epoch": self.reached.epoch + 1,
+            "train_loss": mean_loss(seen), "train_accuracy": accuracy(seen, self.settings.loss),
+            "validation_loss": mean_loss(judged), "validation_accuracy": accuracy(judged, self.settings.loss),
+            "metrics": means(judged),
+            "learning_rate": float(self.settings.optimizer.learning_rate * self._factors()[-1]),
+            "rates": {name: float(np.mean(rate, dtype=np.float64)) for name, rate in judged.rates.items()},
+            "samples_per_second": len(self.data.train) / max(seconds, 1e-9), "seconds": seconds,
+        }
+
+    def _keep(self, training: Any) -> None:
+        """A checkpoint, if one is due."""
+        reached = self.reached
+        if self.keeper is None or not self.keeper.due(reached.epoch, reached.piece, self.over):
+            return
+        reached.seconds = time.perf_counter() - self.started
+        self.keeper.write(reached.checkpoint(self.executable.snapshot(training), self.origin))
 
     def results(self) -> dict[str, Any]:
         """What the summary says of the best parameters, and of the speed."""
-        handle = self.executable.load(self.best)
-        found: dict[str, Any] = {"best_epoch": self.best_row["epoch"]}
+        reached, handle, best = self.reached, self.executable.load(self.reached.best), self.reached.best_row
+        found: dict[str, Any] = {"epochs_trained": reached.epoch, "best_epoch": best["epoch"]}
         for part in ("train", "validation", "test"):
             found |= {f"{part}_loss": None, f"{part}_accuracy": None}  # a data set may lack a test part
+        metrics: dict[str, Any] = {}
         for part, packed in self.data.parts.items():
-            metrics = self._evaluate(handle, self.executable.stage(packed), packed)
-            found |= {f"{part}_loss": mean_loss(metrics), f"{part}_accuracy": accuracy(metrics)}
-        timed = self.history[1:] or self.history  # the first epoch compiles
+            judged = self._evaluate(handle, self.executable.stage(packed), packed)
+            found |= {f"{part}_loss": mean_loss(judged), f"{part}_accuracy": accuracy(judged, self.settings.loss)}
+            metrics[part] = means(judged)
+        timed = [row for row in reached.history if row["epoch"] not in reached.starts] or reached.history
+        seconds = sum(row["seconds"] for row in timed)
         return {
-            **found, "samples_per_second": len(self.data.train) * len(timed) / sum(row["seconds"] for row in timed),
-            "first_losses": self.first_losses, "rates": self.best_row["rates"], "warnings": self.warned,
+            **found, "metrics": metrics,
+            "samples_per_second": len(self.data.train) * len(timed) / max(seconds, 1e-9),
+            "first_losses": reached.first_losses, "rates": best["rates"], "warnings": reached.warned,
+            "seconds": round(time.perf_counter() - self.started, 3),
         }
 
     def _evaluate(self, handle: Any, staged: Any, packed: Packed) -> Metrics:
-        order, mask = batches(np.arange(len(packed)), self.experiment.training.batch_size)
+        order, mask = batches(np.arange(len(packed)), self.settings.batch_size)
         return self.executable.evaluate(handle, staged, order, mask)
 
-    def _finite(self, value: float, epoch: int, what: str) -> None:
+    def _finite(self, value: float, what: str) -> None:
         if not math.isfinite(value):
-            rate = self.experiment.training.optimizer.learning_rate
+            rate = self.settings.optimizer.learning_rate
             raise TrainingDiverged(
-                f"the {what} became {value} in epoch {epoch + 1} of {self.experiment.training.epochs}\n"
+                f"the {what} became {value} in epoch {self.reached.epoch + 1} of {self.settings.epochs}\n"
                 f"  try: a smaller training.optimizer.learning_rate (now {rate:g}), training.clip_norm: 1.0, "
                 "smaller initial weights"
                 + (f"\n  what was reached before stands in {self.folder.path}" if self.folder else "")
             )
-
-
-def _rank(row: dict[str, Any]) -> tuple[float, float]:
-    """Higher is better; among equals the earlier epoch stays."""
-    return row["validation_accuracy"], -row["validation_loss"]
-
-
-def _together(seen: Sequence[Metrics]) -> Metrics:
-    """Metrics of several runs of batches as one; rates are left out."""
-    loss, correct, count = (np.concatenate([found[position] for found in seen]) for position in range(3))
-    return Metrics(loss, correct, count, {})
-
-
-def mean_loss(metrics: Metrics) -> float:
-    """Loss per sample, padding not counted."""
-    return float(np.average(metrics.loss.astype(np.float64), weights=metrics.count))
-
-
-def accuracy(metrics: Metrics) -> float:
-    """Share of samples decided rightly, padding not counted."""
-    return float(metrics.correct.sum(dtype=np.float64) / metrics.count.sum(dtype=np.float64))

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import platform
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from neuroport import registry
 from neuroport.choose import Choice, Wanted, choose
-from neuroport.data.source import Splits
+from neuroport.data.splits import Splits
 from neuroport.engine.base import Engine, Options, Trainable
-from neuroport.errors import InvalidData, InvalidExperiment, Problem, UnsupportedModel
-from neuroport.model.training import CrossEntropy, Experiment
+from neuroport.errors import InvalidExperiment, Problem, UnsupportedModel
+from neuroport.model.training import Experiment
 from neuroport.program.lower import lower
-from neuroport.program.objective import judged_output
-from neuroport.runtime.callbacks import Callback, Plan
+from neuroport.runtime import resume as resuming
+from neuroport.runtime.callbacks import Callback, Plan, tell_end
+from neuroport.runtime.checkpoint import EVERY_EPOCH, Checkpoints, Keeper
 from neuroport.runtime.course import Course
 from neuroport.runtime.folder import RunFolder
+from neuroport.runtime.prepare import check_fit, load_data
+from neuroport.runtime.reached import Reached
 from neuroport.runtime.run import Run
 from neuroport.version import __version__
 
@@ -28,90 +30,107 @@ from neuroport.version import __version__
 def fit(
     experiment: Experiment, engine: str | Engine | None = None, out: str | Path | None = None,
     callbacks: Sequence[Callback] = (), device: str | None = None, data: Splits | None = None,
+    resume: bool = False, checkpoint: Checkpoints | None = EVERY_EPOCH,
 ) -> Run:
     """Train, pick the best parameters on the validation set, judge those once on the test set.
 
-    engine, device: names; None: the first that can. out: a folder for the run; None: nothing is written.
-    data: your own, in place of the experiment's. Raises NeuroportError: InvalidExperiment, InvalidData,
-    UnsupportedModel and others before anything runs, TrainingDiverged where a loss is no number.
+    engine, device: names; None: the first that can, or those of the run that is resumed. out: a folder for the
+    run; None: nothing is written. data: your own, in place of the experiment's. resume: go on with the run in
+    ``out`` from its newest checkpoint, to the same result as if it had never stopped; where no run was begun
+    there, one is; where it has ended, it is returned. checkpoint: when to write them; None: never.
+
+    Raises NeuroportError: InvalidExperiment, InvalidData, UnsupportedModel, CannotResume and others before
+    anything runs; TrainingDiverged where a loss is no number, NotWritten where the disk is full.
     """
-    if not isinstance(experiment, Experiment):
-        wrong = f"is no Experiment (got {type(experiment).__name__})"
-        raise InvalidExperiment([Problem("experiment", wrong, "give Experiment.load('experiment.yaml')")])
+    _check_arguments(experiment, out, resume, checkpoint)
+    was = resuming.held(out) if resume and out is not None else None
+    if was is not None:
+        engine, device = was.chosen(engine, device)
     data = load_data(experiment) if data is None else data
     check_fit(experiment, data)
-    executable, choice = _compile(experiment, data, engine, device)
-    folder = None if out is None else RunFolder.create(out, experiment)
-    place = None if folder is None else folder.path
-    started = time.perf_counter()
+    choice = _choose(experiment, data, engine, device)
+    origin = _origin(experiment, data, choice)
+    if was is not None:
+        resuming.check(was, experiment, origin, len(data.train))
+        if was.finished(experiment):
+            return Run.load(was.path)
+    executable = _compile(experiment, choice)
+    held = None if was is None else was.checkpoint
+    reached = Reached() if held is None else Reached.of(held)
+    folder = None
+    if out is not None:
+        folder = RunFolder.create(out, experiment) if was is None else RunFolder.reopen(
+            was.path, experiment, reached.history)
+    keeper = Keeper(folder, checkpoint) if folder is not None and checkpoint is not None else None
+    course = Course(experiment, executable, data, folder, callbacks, origin, keeper, reached)
     plan = Plan(
-        experiment.name or "training", choice.name, choice.device, experiment.training.epochs, len(data.train)
+        experiment.name or "training", choice.name, choice.device, experiment.training.epochs, len(data.train),
+        experiment, reached.epoch + 1,
     )
-    run = None
     try:
         for callback in callbacks:
             callback.on_start(plan)
-        course = Course(experiment, executable, data, folder, callbacks)
-        course.train()
-        summary = {
-            "engine": choice.name, "device": choice.device, "precision": choice.precision, "seed": experiment.seed,
-            "epochs": experiment.training.epochs, **course.results(),
-            "seconds": round(time.perf_counter() - started, 3),
-            "data": data.name, "data_hash": data.content_hash, "model": experiment.model.fingerprint,
-            "versions": _versions(choice.engine),
-        }
+        course.train(held)
+        summary = _summary(course, origin)
         if folder is not None:
             folder.write_summary(summary)
-        run = Run(experiment, course.best, course.last, summary, course.history, place)
-    finally:
-        for callback in callbacks:
-            callback.on_end(run)
+        place = None if folder is None else folder.path
+        run = Run(experiment, reached.best, course.last, summary, reached.history, place)
+    except BaseException as failure:
+        try:
+            tell_end(callbacks, None)
+        except Exception as error:
+            failure.add_note(f"and then a callback failed in on_end: {error!r}")
+        raise
+    tell_end(callbacks, run)
     return run
 
 
-def load_data(experiment: Experiment) -> Splits:
-    """The data that an experiment names. Raises InvalidExperiment or InvalidData."""
-    if experiment.data is None:
-        mend = "add `data: {source: braille}`, or give fit(..., data=npt.data.splits(train=(x, y), ...))"
-        raise InvalidExperiment([Problem("data", "is missing", mend)])
-    return registry.load_data(experiment.data.source, experiment.data.options)
-
-
-def check_fit(experiment: Experiment, data: Splits) -> None:
-    """Whether model and data fit together. Raises InvalidData with every problem."""
-    program, training = lower(experiment.model), experiment.training
+def _check_arguments(experiment: object, out: object, resume: bool, checkpoint: object) -> None:
     problems = []
-    if len(program.inputs) != 1:
-        wrong = f"the model has {len(program.inputs)} inputs, a data set feeds one"
-        problems.append(Problem("model", wrong, "train a model with a single Input"))
-    for name, shape in program.inputs.items():
-        if shape != data.shape and len(program.inputs) == 1:
-            wrong = f"expects {shape} a step, the data has {data.shape}"
-            problems.append(Problem(f"model.nodes.{name}", wrong, f"give the Input shape={data.shape}"))
-    judged = program.outputs[judged_output(program, training)]
-    if isinstance(training.loss, CrossEntropy) and judged[0] < data.classes:
-        wrong = f"has {judged[0]} outputs, the data has {data.classes} classes"
-        problems.append(Problem("model", wrong, f"end in a layer of {data.classes}, such as Linear({data.classes})"))
+    if not isinstance(experiment, Experiment):
+        wrong = f"is no Experiment (got {type(experiment).__name__})"
+        problems.append(Problem("experiment", wrong, "give Experiment.load('experiment.yaml')"))
+    if resume and out is None:
+        problems.append(Problem("out", "is missing: there is no folder to resume", "give the run's folder, out=..."))
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoints):
+        wrong = f"is no Checkpoints (got {type(checkpoint).__name__})"
+        problems.append(Problem("checkpoint", wrong, "give Checkpoints(every_epochs=5), or None"))
     if problems:
-        raise InvalidData(problems, f"data {data.name!r} for this model")
+        raise InvalidExperiment(problems)
 
 
-def _compile(
-    experiment: Experiment, data: Splits, engine: str | Engine | None, device: str | None
-) -> tuple[Trainable, Choice]:
-    """The executable, and the engine that was chosen for it. Raises UnsupportedModel with every gap."""
+def _choose(experiment: Experiment, data: Splits, engine: str | Engine | None, device: str | None) -> Choice:
+    """The engine to train with. Raises UnsupportedModel with every gap."""
     program, training = lower(experiment.model), experiment.training
     wanted = Wanted(program, device, None, training, min(training.batch_size, len(data.train)))
-    choice = choose(registry.registry(), wanted, engine)
-    steps = math.ceil(len(data.train) / training.batch_size)
-    factors = training.schedule.factors(steps, training.epochs)
-    executable = choice.engine.compile(program, Options(choice.device, choice.precision, training, factors))
+    return choose(registry.registry(), wanted, engine)
+
+
+def _compile(experiment: Experiment, choice: Choice) -> Trainable:
+    options = Options(choice.device, choice.precision, experiment.training)
+    executable = choice.engine.compile(lower(experiment.model), options)
     if not isinstance(executable, Trainable):
         gap = Problem("training", "gradients, declared but not there: a fault of the engine")
         raise UnsupportedModel(choice.name, [gap])
-    return executable, choice
+    return executable
 
 
-def _versions(engine: Engine) -> dict[str, str]:
-    """Versions of what computes."""
-    return {"neuroport": __version__, "python": platform.python_version(), "numpy": np.__version__, **engine.versions()}
+def _origin(experiment: Experiment, data: Splits, choice: Choice) -> dict[str, Any]:
+    """Who trains what: equal for trainings that give equal results."""
+    return {
+        "engine": choice.name, "device": choice.device, "precision": choice.precision,
+        "experiment": resuming.fingerprint(experiment), "data_hash": data.content_hash,
+        "versions": {"neuroport": __version__, "python": platform.python_version(), "numpy": np.__version__,
+                     **choice.engine.versions()},
+    }
+
+
+def _summary(course: Course, origin: dict[str, Any]) -> dict[str, Any]:
+    experiment = course.experiment
+    return {
+        **{name: origin[name] for name in ("engine", "device", "precision")},
+        "seed": experiment.seed, "epochs": experiment.training.epochs, **course.results(),
+        "data": course.data.name, "model": experiment.model.fingerprint,
+        **{name: origin[name] for name in ("experiment", "data_hash", "versions")},
+    }

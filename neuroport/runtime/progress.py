@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from neuroport.runtime.activity import LayerWarning
 from neuroport.runtime.callbacks import Callback, Piece, Plan
+from neuroport.runtime.resume import ResumeWarning
 from neuroport.runtime.run import Run
 
 
@@ -21,53 +22,59 @@ class LiveProgress(Callback):
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console(stderr=True)
+        self.bar: Progress | None = None
 
     def on_start(self, plan: Plan) -> None:
         self.plan, self.validated, self.speed = plan, "", 0.0
-        title = f"[bold]{plan.name}[/bold] on {plan.engine} ({plan.device})"
-        self.console.print(f"{title}: {plan.samples} samples, {plan.epochs} epochs")
-        self.bar = Progress(
+        title = f"[bold]{escape(plan.name)}[/bold] on {plan.engine} ({plan.device})"
+        goes_on = f", goes on in epoch {plan.first_epoch}" if plan.first_epoch > 1 else ""
+        self.console.print(f"{title}: {plan.samples} samples, {plan.epochs} epochs{goes_on}", soft_wrap=True)
+        bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(bar_width=24),
             TextColumn("{task.fields[shown]}"), console=self.console, transient=True,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task(
-            "", total=plan.samples * plan.epochs, epoch=1, epochs=plan.epochs, shown="compiling"
+        self.task = bar.add_task(
+            "", total=plan.samples * plan.epochs, completed=plan.samples * (plan.first_epoch - 1),
+            epoch=min(plan.first_epoch, plan.epochs), epochs=plan.epochs, shown="compiling",
         )
-        self.bar.start()
+        bar.start()
+        self.bar = bar
 
     def on_piece(self, piece: Piece) -> None:
         done = (piece.epoch - 1) * self.plan.samples + piece.done
         speed = self.speed or piece.samples_per_second
         left = (self.plan.epochs * self.plan.samples - done) / speed
-        shown = (f"loss {piece.loss:.3f}  accuracy {piece.accuracy:.1%}{self.validated}  "
+        shown = (f"loss {piece.loss:.3f}{_percent('accuracy', piece.accuracy)}{self.validated}  "
                  f"{piece.samples_per_second:,.0f} samples/s  {clock(left)} left")
-        self.bar.update(self.task, completed=done, epoch=piece.epoch, shown=shown)
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, epoch=piece.epoch, shown=shown)
 
     def on_epoch(self, row: dict[str, Any]) -> None:
-        self.validated = f"  validation {row['validation_accuracy']:.1%}"
-        if row["epoch"] > 1:  # the first epoch compiles: its speed says nothing of the others
+        self.validated = _percent("validation", row["validation_accuracy"], row["validation_loss"])
+        if row["epoch"] > self.plan.first_epoch:  # the first epoch compiles: its speed says nothing of the others
             self.speed = row["samples_per_second"]
         if not self.console.is_terminal:
             left = (self.plan.epochs - row["epoch"]) * self.plan.samples / row["samples_per_second"]
             self.console.print(
-                f"epoch {row['epoch']}/{self.plan.epochs}  loss {row['train_loss']:.3f}  "
-                f"accuracy {row['train_accuracy']:.1%}{self.validated}  "
+                f"epoch {row['epoch']}/{self.plan.epochs}  loss {row['train_loss']:.3f}"
+                f"{_percent('accuracy', row['train_accuracy'])}{self.validated}  "
                 f"{row['samples_per_second']:,.0f} samples/s  {clock(left)} left", soft_wrap=True,
             )
 
     def on_end(self, run: Run | None) -> None:
-        self.bar.stop()
+        if self.bar is not None:
+            self.bar.stop()
 
 
 @contextmanager
 def warnings_on(console: Console) -> Iterator[None]:
-    """Layer warnings as sentences on a console, without Python's file and line."""
+    """Warnings of a training as sentences on a console, without Python's file and line."""
     with warnings.catch_warnings():
         usual = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, LayerWarning):
+            if issubclass(category, (LayerWarning, ResumeWarning)):
                 console.print(f"[yellow]warning:[/yellow] {escape(str(message))}", soft_wrap=True)
             else:
                 usual(message, category, *where, **more)
@@ -79,14 +86,29 @@ def warnings_on(console: Console) -> Iterator[None]:
 def report(run: Run) -> str:
     """A run's result in two or three lines."""
     found = run.summary
-    tested = "no test set" if found["test_accuracy"] is None else f"test accuracy {found['test_accuracy']:.2%}"
+    if found is None:
+        return f"not finished: {len(run.history)} of {run.experiment.training.epochs} epochs are done in {run.folder}"
+    tested = "no test set" if found["test_loss"] is None else _reached("test", found)
+    stopped = f", stopped after {found['epochs_trained']}" if found["epochs_trained"] < found["epochs"] else ""
     lines = [
-        f"{tested}, validation {found['validation_accuracy']:.2%} "
-        f"(best epoch {found['best_epoch']} of {found['epochs']})",
+        f"{tested}, {_reached('validation', found)} (best epoch {found['best_epoch']} of {found['epochs']}{stopped})",
         f"{found['samples_per_second']:,.0f} samples/s, {clock(found['seconds'])} in all, "
         f"on {found['engine']} ({found['device']})",
     ]
     return "\n".join([*lines, f"run: {run.folder}"] if run.folder else lines)
+
+
+def _reached(part: str, found: Mapping[str, Any]) -> str:
+    """``test accuracy 93.00%``, or the loss where there is no accuracy."""
+    accuracy = found[f"{part}_accuracy"]
+    return f"{part} loss {found[f'{part}_loss']:.4g}" if accuracy is None else f"{part} accuracy {accuracy:.2%}"
+
+
+def _percent(name: str, share: float | None, loss: float | None = None) -> str:
+    """``  accuracy 93.0%``; where there is none the loss, and where there is none of that nothing."""
+    if share is not None:
+        return f"  {name} {share:.1%}"
+    return "" if loss is None else f"  {name} loss {loss:.3f}"
 
 
 def clock(seconds: float) -> str:

@@ -67,7 +67,8 @@ def test_padding_neither_moves_parameters_nor_counts():
     found = []
     for samples, mask in (([3, 8], [1, 1]), ([3, 8, 3, 3], [1, 1, 0, 0])):
         order, mask = np.array([samples]), np.array([mask], np.float32)
-        training, seen = executable.train_segment(executable.init_training(handle), staged, order, mask, (0, 0))
+        training = executable.init_training(handle)
+        training, seen = executable.train_segment(training, staged, order, mask, np.ones(1), (0, 0))
         judged = executable.evaluate(handle, staged, order, mask)
         found.append((executable.export(executable.current(training)), seen, judged))
     (plain, seen, judged), (padded, seen_padded, judged_padded) = found
