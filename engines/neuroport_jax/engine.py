@@ -18,15 +18,17 @@ from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
 from neuroport.program.bounds import to_free
 from neuroport.program.lower import Program
 from neuroport_jax.layers import LAYERS
+from neuroport_jax.optimizers import OPTIMIZERS, optimizer_of
 from neuroport_jax.run import forward
 from neuroport_jax.training import (
-    OPTIMIZERS,
     Staged,
     State,
     evaluate_batches,
     loss_and_scores,
-    optimizer_of,
+    named,
+    outline,
     train_batches,
+    unnamed,
     valid_parameters,
 )
 
@@ -43,7 +45,7 @@ class JaxEngine(Engine):
 
     def capabilities(self, device: str | None = None) -> Capabilities:
         optimizers = {f"optimizer.{kind.__name__}": FULL for kind in OPTIMIZERS}
-        return Capabilities({**stepping_engine(LAYERS), **optimizers}, precisions=("float32",))
+        return Capabilities({**stepping_engine(LAYERS), **optimizers, "truncate": FULL}, precisions=("float32",))
 
     def compile(self, program: Program, options: Options) -> JaxExecutable:
         return JaxExecutable(program, options, _devices()[options.device or self.devices()[0]])
@@ -66,6 +68,7 @@ class JaxExecutable(Trainable):
 
     def __init__(self, program: Program, options: Options, device: Any):
         self.program, self.options, self.device = program, options, device
+        self._latest: Any = None  # an array of what was dispatched last; a device computes in that order
 
     def _put(self, value: Any, dtype: Any = jnp.float32) -> jax.Array:
         return jax.device_put(jnp.asarray(value, dtype), self.device)
@@ -94,13 +97,14 @@ class JaxExecutable(Trainable):
         given = {name: self._put(value) for name, value in inputs.items()}
         held = {name: self._put(value) for name, value in state.items()}
         outputs, traces, after = self._run(handle, held, given, tuple(record))
+        self._latest = min(outputs.values(), key=lambda value: value.size)
         records: dict[str, dict[str, Any]] = {}
         for (node, what), trace in traces.items():
             records.setdefault(node, {})[what] = trace
         return RunResult(outputs, records, after, {"precision": "float32", "device": str(self.device)})
 
     def wait(self) -> None:
-        jax.block_until_ready(self._put(0.0))
+        jax.block_until_ready(self._latest)
 
     @cached_property
     def _gradients(self) -> Any:
@@ -137,7 +141,7 @@ class JaxExecutable(Trainable):
 
     @cached_property
     def _optimizer(self) -> optax.GradientTransformation:
-        return optimizer_of(self.training, self.options.factors)
+        return optimizer_of(self.training)
 
     def init_training(self, handle: Mapping[str, jax.Array]) -> State:
         free = {name: self._put(value) for name, value in to_free(self.program, self.export(handle)).items()}
@@ -148,32 +152,46 @@ class JaxExecutable(Trainable):
         valid = valid_parameters(self.program, training.free, training.frozen)
         return {name: jnp.copy(valid[name]) for name in self.program.parameters}
 
+    def snapshot(self, training: State) -> dict[str, np.ndarray]:
+        # copies: views of a CPU's buffers would keep the next segment from taking these over
+        return {name: np.array(value) for name, value in named(training).items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> State:
+        held = unnamed(arrays, outline(self.program, self._optimizer))
+        # copies: on a CPU the device may share memory with what it is given
+        return jax.device_put(jax.tree.map(np.array, held), self.device)
+
     def stage(self, packed: Packed) -> tuple[Staged, int, bool]:
-        staged = Staged(self._put(packed.values, jnp.uint8), self._put(packed.labels, jnp.int32))
+        staged = Staged(self._put(packed.values, None), self._put(packed.labels, None))
         return staged, packed.steps, packed.binary
 
     @cached_property
     def _train(self) -> Any:
         # the old state's buffers become the new one's: nothing is copied between segments
-        @partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=2)
-        def train(steps: int, binary: bool, state: State, staged: Staged, order: Any, mask: Any, seed: int, epoch: Any
-                  ) -> Any:
+        @partial(jax.jit, static_argnums=(0, 1, 7), donate_argnums=2)
+        def train(
+            steps: int, binary: bool, state: State, staged: Staged, order: Any, mask: Any, factors: Any, seed: int,
+            epoch: Any,
+        ) -> Any:
             return train_batches(
-                self.program, self.training, self._optimizer, steps, binary, state, staged, order, mask, seed, epoch
+                self.program, self.training, self._optimizer, steps, binary, state, staged, order, mask, factors,
+                seed, epoch,
             )
 
         return train
 
     def train_segment(
-        self, training: State, staged: Any, order: np.ndarray, mask: np.ndarray, noise: tuple[int, int]
+        self, training: State, staged: Any, order: np.ndarray, mask: np.ndarray, factors: np.ndarray,
+        noise: tuple[int, int],
     ) -> tuple[State, Metrics]:
         data, steps, binary = staged
         seed, epoch = noise
-        training, (losses, right) = self._train(
-            steps, binary, training, data, self._put(order, jnp.int32), self._put(mask), seed,
+        training, noted = self._train(
+            steps, binary, training, data, self._put(order, jnp.int32), self._put(mask), self._put(factors), seed,
             self._put([epoch], jnp.uint32),
         )
-        return training, Metrics(np.asarray(losses), np.asarray(right), np.asarray(mask).sum(1), {})
+        self._latest = noted.loss
+        return training, Metrics(np.asarray(noted.loss), np.asarray(noted.right), np.asarray(mask).sum(1))
 
     @cached_property
     def _evaluate(self) -> Any:
@@ -185,9 +203,12 @@ class JaxExecutable(Trainable):
 
     def evaluate(self, handle: Any, staged: Any, order: np.ndarray, mask: np.ndarray) -> Metrics:
         data, steps, binary = staged
-        losses, right, rates = self._evaluate(
-            steps, binary, handle, data, self._put(order, jnp.int32), self._put(mask)
-        )
+        rates, found = self._evaluate(steps, binary, handle, data, self._put(order, jnp.int32), self._put(mask))
         total = max(float(np.asarray(mask).sum()), 1.0)
-        return Metrics(np.asarray(losses), np.asarray(right), np.asarray(mask).sum(1),
-                       {name: np.asarray(value) / total for name, value in rates.items()})
+        return Metrics(
+            np.asarray(found.loss), np.asarray(found.right), np.asarray(mask).sum(1),
+            # jax sorts dicts by name; these are in the program's order, and in the training's
+            {name: np.asarray(rates[name]) / total for name in self.program.neurons if name in rates},
+            None if found.decisions is None else np.asarray(found.decisions),
+            {metric.label: np.asarray(found.extra[metric.label]) for metric in self.training.metrics},
+        )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from neuroport.model.layers import Dropout
 from neuroport.program.execute import Activity, Records, execute
@@ -68,6 +69,34 @@ def forward(
 ) -> Activity:
     """A run: traceable, differentiable with respect to parameters, state and inputs."""
     return execute(program, JaxRunner(program, noise), parameters, state, inputs, record)
+
+
+def truncated(
+    program: Program, parameters: Mapping[str, Array], state: Mapping[str, Array], inputs: Mapping[str, Array],
+    read: Sequence[str], length: int | None, noise: Any = None,
+) -> dict[str, Array]:
+    """What the nodes ``read`` send out in a run, (T, B, *shape), by name.
+
+    No gradient passes from one stretch of ``length`` steps to the next; None: all steps are one. The
+    full stretches are one loop, so that compiling takes no longer for more of them.
+    """
+
+    def stretch(held: dict[str, Array], now: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+        activity = forward(program, parameters, held, now, noise=noise)
+        return lax.stop_gradient(activity.state), {name: activity.values[name] for name in read}
+
+    steps = len(next(iter(inputs.values())))
+    held = {name: state[name] for name in program.state}
+    if length is None or length >= steps:
+        return stretch(held, inputs)[1]
+    full = steps - steps % length
+    stretches = {name: x[:full].reshape(-1, length, *x.shape[1:]) for name, x in inputs.items()}
+    held, looped = lax.scan(stretch, held, stretches)
+    values = {name: y.reshape(full, *y.shape[2:]) for name, y in looped.items()}
+    if full == steps:
+        return values
+    rest = stretch(held, {name: x[full:] for name, x in inputs.items()})[1]
+    return {name: jnp.concatenate([values[name], rest[name]]) for name in read}
 
 
 def zero_state(program: Program, batch: int, dtype: Any = jnp.float32) -> dict[str, Array]:

@@ -1,8 +1,8 @@
-"""Training on jax: optax underneath, a run of batches as one compiled program over staged data."""
+"""Training on jax: a run of batches as one compiled program over staged data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,17 +11,27 @@ import numpy as np
 import optax
 from jax import lax
 
-from neuroport.model.training import SGD, Adam, AdamW, Optimizer, Training
+from neuroport.errors import InvalidData, Problem
+from neuroport.model.training import Training
 from neuroport.program.bounds import to_valid
 from neuroport.program.lower import Program
-from neuroport.program.objective import judged_output, objective, read_by_objective
-from neuroport_jax.run import forward, zero_state
+from neuroport.program.objective import (
+    judged_output,
+    measured,
+    objective,
+    parameters_of_objective,
+    per_sample,
+    read_by_objective,
+    scores,
+)
+from neuroport_jax.optimizers import moved
+from neuroport_jax.run import forward, truncated, zero_state
 
 Array = jax.Array
 
 
 class Staged(NamedTuple):
-    """A packed data set on the device: values, labels (N,)."""
+    """A packed data set on the device: values, and labels (N,) or traces (N, T, *shape)."""
 
     values: Array
     labels: Array
@@ -30,34 +40,74 @@ class Staged(NamedTuple):
 class State(NamedTuple):
     """Of a training: free values of trainable parameters, arrays that stay, optax's state."""
 
-    free: dict[str, Array]
-    frozen: dict[str, Array]
+    free: dict[str, Any]
+    frozen: dict[str, Any]
     optimizer: Any
 
 
-OPTIMIZERS = {
-    SGD: lambda o, rate: optax.chain(
-        optax.add_decayed_weights(o.weight_decay) if o.weight_decay else optax.identity(),
-        optax.sgd(rate, momentum=o.momentum or None),
-    ),
-    Adam: lambda o, rate: optax.adam(rate, b1=o.beta1, b2=o.beta2, eps=o.eps),
-    AdamW: lambda o, rate: optax.adamw(rate, b1=o.beta1, b2=o.beta2, eps=o.eps, weight_decay=o.weight_decay),
-}
+class Noted(NamedTuple):
+    """Of one batch: the objective's value, and how many samples were decided rightly."""
+
+    loss: Array
+    right: Array
 
 
-def optimizer_of(training: Training, factors: np.ndarray | None) -> optax.GradientTransformation:
-    """The optimizer with its schedule; factors: of the learning rate at each step, None is one."""
-    described: Optimizer = training.optimizer
-    rate: Any = described.learning_rate
-    if factors is not None and len(factors):
-        table = jnp.asarray(factors * described.learning_rate, jnp.float32)
-        rate = lambda step: table[jnp.minimum(step, len(table) - 1)]  # noqa: E731
-    moving = OPTIMIZERS[type(described)](described, rate)
-    return moving if training.clip_norm is None else optax.chain(_clip(training.clip_norm), moving)
+class Evaluated(NamedTuple):
+    """Of one batch: mean loss, right decisions, the decisions (B,) or None, mean of each metric by label."""
+
+    loss: Array
+    right: Array
+    decisions: Array | None
+    extra: dict[str, Array]
 
 
-def _clip(norm: float) -> optax.GradientTransformation:
-    return optax.clip_by_global_norm(norm)
+# --- what a training has reached, as arrays by name ------------------------------------------------
+
+
+def named(state: State) -> dict[str, Any]:
+    """The leaves of a state: "free/NAME", "frozen/NAME", and optax's by their paths, "optimizer[0].mu['NAME']"."""
+    found = {f"free/{name}": value for name, value in state.free.items()}
+    found |= {f"frozen/{name}": value for name, value in state.frozen.items()}
+    return found | {_of_optimizer(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state.optimizer)}
+
+
+def outline(program: Program, optimizer: optax.GradientTransformation) -> State:
+    """Shapes and types of a state, without values."""
+    shapes = {name: jax.ShapeDtypeStruct(spec.shape, jnp.float32) for name, spec in program.parameters.items()}
+    free = {name: shapes[name] for name in program.trainable}
+    frozen = {name: shape for name, shape in shapes.items() if name not in free}
+    return State(free, frozen, jax.eval_shape(optimizer.init, free))
+
+
+def unnamed(arrays: Mapping[str, np.ndarray], like: State) -> State:
+    """The state in the outline ``like`` whose leaves these are, in NumPy. Raises InvalidData with every problem."""
+    wanted = named(like)
+    problems = list(_misfits(arrays, wanted))
+    if problems:
+        raise InvalidData(problems, "checkpoint")
+    return State(
+        {name: arrays[f"free/{name}"] for name in like.free}, {name: arrays[f"frozen/{name}"] for name in like.frozen},
+        jax.tree_util.tree_map_with_path(lambda path, _: arrays[_of_optimizer(path)], like.optimizer),
+    )
+
+
+def _of_optimizer(path: Any) -> str:
+    return f"optimizer{jax.tree_util.keystr(path)}"
+
+
+def _misfits(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Any]) -> Iterable[Problem]:
+    mend = "continue with the model, the training and the engine that wrote it"
+    for name in [*wanted, *(name for name in arrays if name not in wanted)]:
+        if name not in arrays:
+            yield Problem(name, "is missing", mend)
+        elif name not in wanted:
+            yield Problem(name, "belongs to another training", mend)
+        elif (arrays[name].shape, arrays[name].dtype) != (wanted[name].shape, wanted[name].dtype):
+            wrong = f"is {arrays[name].dtype} of shape {arrays[name].shape}, expected {wanted[name].dtype} of shape"
+            yield Problem(name, f"{wrong} {wanted[name].shape}", mend)
+
+
+# --- batches ---------------------------------------------------------------------------------------
 
 
 def unpack(values: Array, steps: int, binary: bool) -> Array:
@@ -65,7 +115,19 @@ def unpack(values: Array, steps: int, binary: bool) -> Array:
     if binary:
         bits = (values[:, :, None] >> jnp.arange(8, dtype=jnp.uint8).reshape(8, *(1,) * (values.ndim - 2))) & 1
         values = bits.reshape(values.shape[0], -1, *values.shape[2:])[:, :steps]
+    elif values.shape[1] != steps:  # constant over time, held once
+        values = jnp.broadcast_to(values, (values.shape[0], steps, *values.shape[2:]))
     return jnp.moveaxis(values, 0, 1).astype(jnp.float32)
+
+
+def targets_of(labels: Array) -> Array:
+    """Gathered labels as a loss takes them: classes (B,), or traces, time-major (T, B, C)."""
+    return labels if labels.ndim == 1 else jnp.moveaxis(labels.reshape(*labels.shape[:2], -1), 0, 1)
+
+
+def shares_of(valid: Array) -> Array:
+    """Weights from a mask: sum 1, or 0 where all of it is padding."""
+    return valid / jnp.maximum(valid.sum(), 1.0)
 
 
 def valid_parameters(program: Program, free: Mapping[str, Array], frozen: Mapping[str, Array]) -> dict[str, Array]:
@@ -75,61 +137,89 @@ def valid_parameters(program: Program, free: Mapping[str, Array], frozen: Mappin
 def loss_and_scores(
     program: Program, training: Training, parameters: Mapping[str, Array], state: Mapping[str, Array],
     inputs: Mapping[str, Array], targets: Array, weights: Array, noise: Any,
-) -> tuple[Array, Array]:
-    """The objective of one batch, and what decisions are taken from."""
-    activity = forward(program, parameters, state, inputs, noise=noise)
-    flat = {name: activity.values[name].reshape(*activity.values[name].shape[:2], -1)
-            for name in read_by_objective(program, training)}
-    scores = training.loss.scores(flat[judged_output(program, training)])
-    return objective(program, training, flat, targets, weights), scores
+) -> tuple[Array, Array | None]:
+    """The objective of one batch, and what decisions are taken from, if it knows classes."""
+    read = read_by_objective(program, training)
+    values = truncated(program, parameters, state, inputs, read, training.truncate, noise)
+    activity = {name: value.reshape(*value.shape[:2], -1) for name, value in values.items()}
+    held = {name: parameters[name].reshape(-1) for name in parameters_of_objective(program, training)}
+    value = objective(program, training, activity, held, targets, weights)
+    return value, scores(program, training, activity)
+
+
+def decide(found: Array | None, targets: Array, valid: Array) -> tuple[Array | None, Array]:
+    """Decisions (B,) from scores, and how many are right; none where there are no classes."""
+    if found is None:
+        return None, jnp.zeros((), jnp.float32)
+    decided = found.argmax(1)
+    return decided, ((decided == targets) * valid).sum()
 
 
 def train_batches(
     program: Program, training: Training, optimizer: optax.GradientTransformation, steps: int, binary: bool,
-    state: State, staged: Staged, order: Array, mask: Array, seed: int, epoch: Array,
-) -> tuple[State, tuple[Array, Array]]:
-    """A run of batches: order, mask (batches, B). Losses and numbers of right decisions, (batches,)."""
+    state: State, staged: Staged, order: Array, mask: Array, factors: Array, seed: int, epoch: Array,
+) -> tuple[State, Noted]:
+    """A run of batches: order, mask (batches, B); factors (groups,), each of one step of the optimizer."""
     (source,) = program.inputs
 
-    def batch(state: State, now: tuple[Array, Array]) -> tuple[State, tuple[Array, Array]]:
-        samples, valid = now
+    def of_batch(state: State, samples: Array, valid: Array) -> tuple[dict[str, Array], Noted]:
         x = unpack(staged.values[samples], steps, binary)
-        targets = staged.labels[samples]
-        weights = valid / valid.sum()
+        targets = targets_of(staged.labels[samples])
 
-        def loss(free: dict[str, Array]) -> tuple[Array, Array]:
+        def loss(free: dict[str, Array]) -> tuple[Array, Array | None]:
             return loss_and_scores(
                 program, training, valid_parameters(program, free, state.frozen), zero_state(program, x.shape[1]),
-                {source: x}, targets, weights, (seed, epoch, samples),
+                {source: x}, targets, shares_of(valid), (seed, epoch, samples),
             )
 
-        (value, scores), gradients = jax.value_and_grad(loss, has_aux=True)(state.free)
-        updates, moved = optimizer.update(gradients, state.optimizer, state.free)
-        right = ((scores.argmax(1) == targets) * valid).sum()
-        return State(optax.apply_updates(state.free, updates), state.frozen, moved), (value, right)
+        (value, found), gradients = jax.value_and_grad(loss, has_aux=True)(state.free)
+        return gradients, Noted(value, decide(found, targets, valid)[1])
 
-    return lax.scan(batch, state, (order, mask))
+    def of_group(state: State, orders: Array, masks: Array) -> tuple[dict[str, Array], Noted]:
+        def add(total: dict[str, Array], now: tuple[Array, Array, Array]) -> tuple[dict[str, Array], Noted]:
+            samples, valid, share = now
+            gradients, noted = of_batch(state, samples, valid)
+            return {name: total[name] + share * value for name, value in gradients.items()}, noted
+
+        shares = masks.sum(1) / jnp.maximum(masks.sum(), 1.0)
+        return lax.scan(add, jax.tree.map(jnp.zeros_like, state.free), (orders, masks, shares))
+
+    def step(state: State, now: tuple[Array, ...]) -> tuple[State, Noted]:
+        orders, masks, factor = now
+        gradients, noted = (of_batch if orders.ndim == 1 else of_group)(state, orders, masks)
+        updates, after = optimizer.update(gradients, state.optimizer, state.free)
+        return State(moved(training, state.free, updates, factor), state.frozen, after), noted
+
+    size = len(order) // len(factors)
+    if size == 1:  # no loop over one batch
+        return lax.scan(step, state, (order, mask, factors))
+    grouped = [array.reshape(-1, size, array.shape[1]) for array in (order, mask)]
+    state, noted = lax.scan(step, state, (*grouped, factors))
+    return state, Noted(*(value.reshape(-1) for value in noted))
 
 
 def evaluate_batches(
     program: Program, training: Training, steps: int, binary: bool, parameters: Mapping[str, Array],
     staged: Staged, order: Array, mask: Array,
-) -> tuple[Array, Array, dict[str, Array]]:
-    """Losses and right decisions of each batch, and summed mean rates of each population's neurons."""
+) -> tuple[dict[str, Array], Evaluated]:
+    """Summed mean rates of each population's neurons, and what each batch gives, without penalties."""
     (source,) = program.inputs
+    judged = judged_output(program, training)
     spiking = [name for name, bound in program.neurons.items() if bound.neuron.spiking]
 
-    def batch(rates: dict[str, Array], now: tuple[Array, Array]) -> Any:
+    def batch(rates: dict[str, Array], now: tuple[Array, Array]) -> tuple[dict[str, Array], Evaluated]:
         samples, valid = now
         x = unpack(staged.values[samples], steps, binary)
-        targets = staged.labels[samples]
-        activity = forward(program, parameters, zero_state(program, x.shape[1]), {source: x})
-        outputs = activity.values[judged_output(program, training)]
-        losses = training.loss.per_sample(outputs, targets)
-        right = ((training.loss.scores(outputs).argmax(1) == targets) * valid).sum()
-        rates = {name: rates[name] + jnp.tensordot(valid, activity.values[name].mean(0), 1) for name in spiking}
-        return rates, ((losses * valid).sum() / valid.sum(), right)
+        targets = targets_of(staged.labels[samples])
+        values = forward(program, parameters, zero_state(program, x.shape[1]), {source: x}).values
+        activity, weights = {judged: values[judged].reshape(steps, len(samples), -1)}, shares_of(valid)
+        decided, right = decide(scores(program, training, activity), targets, valid)
+        rates = {name: rates[name] + jnp.tensordot(valid, values[name].mean(0), 1) for name in spiking}
+        return rates, Evaluated(
+            (per_sample(program, training, activity, targets) * weights).sum(), right, decided,
+            {label: (value * weights).sum()
+             for label, value in measured(program, training, activity, targets).items()},
+        )
 
     zero = {name: jnp.zeros(program.leaving[name], jnp.float32) for name in spiking}
-    rates, (losses, right) = lax.scan(batch, zero, (order, mask))
-    return losses, right, rates
+    return lax.scan(batch, zero, (order, mask))
