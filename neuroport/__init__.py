@@ -25,6 +25,16 @@ from neuroport.errors import (
     UnsupportedModel,
     UnusableFolder,
 )
+from neuroport.model.augmentation import (
+    Augmentation,
+    ChannelShift,
+    Crop,
+    Mix,
+    NoiseSpikes,
+    SpikeDropout,
+    TimeJitter,
+    TimeShift,
+)
 from neuroport.model.graph import Edge, Model, Recurrent
 from neuroport.model.kinds import json_schema
 from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
@@ -115,17 +125,19 @@ _LAZY = {
 }
 
 __all__ = [
-    "ALIF", "ATan", "Adam", "AdamW", "AvgPool2d", "Boxcar", "CannotResume", "Checkpoints", "Constant", "ConstantRate",
-    "Conv2d", "Cosine", "CrossEntropy", "CubaLI", "CubaLIF", "Data", "Dropout", "DuplicateEngine", "EarlyStopping",
-    "Edge", "EngineUnavailable", "Evaluation", "Experiment", "Exponential", "Flatten", "FluctuationDriven", "Gaussian",
-    "IF", "Initializer", "Input", "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF",
-    "LecunNormal", "Linear", "Lion", "Loss", "Metric", "MissingPackage", "Model", "Neuron", "NeuroportError", "Node",
-    "Normal", "NotWritten", "Numerics", "Optimizer", "Orthogonal", "Output", "Parameter", "ParameterRegularizer",
-    "Plateau", "RMSprop", "RateBounds", "RateL1", "RateL2", "RateMSE", "Recurrent", "Regularizer", "Run", "SGD",
-    "Scale", "Schedule", "Sigmoid", "SpikeCountMSE", "SpikeRegularizer", "SpikingNeuron", "StepDecay",
-    "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate", "TET", "TemporalCrossEntropy", "Time", "TopK",
-    "TraceMSE", "Training", "TrainingDiverged", "Triangular", "Uniform", "UnknownDevice", "UnknownEngine",
-    "UnsupportedModel", "UnusableFolder", "Value", "VanRossum", "Warmup", "WeightL1", "WeightL2", "XavierUniform",
+    "ALIF", "ATan", "Adam", "AdamW", "Augmentation", "AvgPool2d", "Boxcar", "CannotResume", "ChannelShift",
+    "Checkpoints", "Constant", "ConstantRate", "Conv2d", "Cosine", "Crop", "CrossEntropy", "CubaLI", "CubaLIF",
+    "Data", "Dropout", "DuplicateEngine", "EarlyStopping", "Edge", "EngineUnavailable", "Evaluation", "Experiment",
+    "Exponential", "Flatten", "FluctuationDriven", "Gaussian", "IF", "Initializer", "Input", "InvalidData",
+    "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal", "Linear", "Lion", "Loss",
+    "Metric", "MissingPackage", "Mix", "Model", "Neuron", "NeuroportError", "Node", "NoiseSpikes", "Normal",
+    "NotWritten", "Numerics", "Optimizer", "Orthogonal", "Output", "Parameter", "ParameterRegularizer", "Plateau",
+    "RMSprop", "RateBounds", "RateL1", "RateL2", "RateMSE", "Recurrent", "Regularizer", "Run", "SGD", "Scale",
+    "Schedule", "Sigmoid", "SpikeCountMSE", "SpikeDropout", "SpikeRegularizer", "SpikingNeuron", "StepDecay",
+    "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate", "TET", "TemporalCrossEntropy", "Time", "TimeJitter",
+    "TimeShift", "TopK", "TraceMSE", "Training", "TrainingDiverged", "Triangular", "Uniform", "UnknownDevice",
+    "UnknownEngine", "UnsupportedModel", "UnusableFolder", "Value", "VanRossum", "Warmup", "WeightL1", "WeightL2",
+    "XavierUniform",
     "callbacks", "compile", "data", "engines", "evaluate", "fit", "gradients", "init", "json_schema", "ops", "run",
     "__version__",
 ]

@@ -15,12 +15,14 @@ import optax
 from neuroport.data.packing import Packed
 from neuroport.engine.base import Engine, Gradients, Metrics, Noise, Options, Record, RunResult, Trainable
 from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
+from neuroport.program.augment import needs_partner
 from neuroport.program.bounds import to_free
 from neuroport.program.lower import Program
 from neuroport_jax.layers import LAYERS
 from neuroport_jax.optimizers import OPTIMIZERS, optimizer_of
 from neuroport_jax.run import forward
 from neuroport_jax.training import (
+    Batches,
     Staged,
     State,
     evaluate_batches,
@@ -106,6 +108,10 @@ class JaxExecutable(Trainable):
     def wait(self) -> None:
         jax.block_until_ready(self._latest)
 
+    def free_memory(self) -> int | None:
+        stats = self.device.memory_stats()
+        return stats["bytes_limit"] - stats["bytes_in_use"] if stats and "bytes_limit" in stats else None
+
     @cached_property
     def _gradients(self) -> Any:
         @partial(jax.jit, static_argnums=5)
@@ -168,27 +174,31 @@ class JaxExecutable(Trainable):
     @cached_property
     def _train(self) -> Any:
         # the old state's buffers become the new one's: nothing is copied between segments
-        @partial(jax.jit, static_argnums=(0, 1, 7), donate_argnums=2)
+        @partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=2)
         def train(
-            steps: int, binary: bool, state: State, staged: Staged, order: Any, mask: Any, factors: Any, seed: int,
+            steps: int, binary: bool, state: State, staged: Staged, batches: Batches, factors: Any, seed: int,
             epoch: Any,
         ) -> Any:
             return train_batches(
-                self.program, self.training, self._optimizer, steps, binary, state, staged, order, mask, factors,
-                seed, epoch,
+                self.program, self.training, self._optimizer, steps, binary, state, staged, batches, factors, seed,
+                epoch,
             )
 
         return train
 
     def train_segment(
         self, training: State, staged: Any, order: np.ndarray, mask: np.ndarray, factors: np.ndarray,
-        noise: tuple[int, int],
+        noise: tuple[int, int], identities: np.ndarray | None = None, partners: np.ndarray | None = None,
     ) -> tuple[State, Metrics]:
         data, steps, binary = staged
         seed, epoch = noise
+        batches = Batches(
+            self._put(order, jnp.int32), self._put(mask),
+            self._put(order if identities is None else identities, jnp.int32),
+            self._put(partners, jnp.int32) if needs_partner(self.training) else None,
+        )
         training, noted = self._train(
-            steps, binary, training, data, self._put(order, jnp.int32), self._put(mask), self._put(factors), seed,
-            self._put([epoch], jnp.uint32),
+            steps, binary, training, data, batches, self._put(factors), seed, self._put([epoch], jnp.uint32)
         )
         self._latest = noted.loss
         return training, Metrics(np.asarray(noted.loss), np.asarray(noted.right), np.asarray(mask).sum(1))

@@ -13,6 +13,7 @@ from jax import lax
 
 from neuroport.errors import InvalidData, Problem
 from neuroport.model.training import Training
+from neuroport.program.augment import Words, augmented
 from neuroport.program.bounds import to_valid
 from neuroport.program.lower import Program
 from neuroport.program.objective import (
@@ -23,6 +24,7 @@ from neuroport.program.objective import (
     per_sample,
     read_by_objective,
     scores,
+    step_of,
 )
 from neuroport_jax.optimizers import moved
 from neuroport_jax.run import forward, truncated, zero_state
@@ -30,11 +32,24 @@ from neuroport_jax.run import forward, truncated, zero_state
 Array = jax.Array
 
 
+WORDS = Words(jnp.uint32, lambda count: jnp.arange(count, dtype=jnp.uint32))
+
+
 class Staged(NamedTuple):
     """A packed data set on the device: values, and labels (N,) or traces (N, T, *shape)."""
 
     values: Array
     labels: Array
+
+
+class Batches(NamedTuple):
+    """Batches to train on, (batches, B) each: rows of the staged data, 0 for padding, keys of their noise, and
+    rows to mix with, where an augmentation asks for them."""
+
+    order: Array
+    mask: Array
+    identities: Array
+    partners: Array | None
 
 
 class State(NamedTuple):
@@ -157,44 +172,49 @@ def decide(found: Array | None, targets: Array, valid: Array) -> tuple[Array | N
 
 def train_batches(
     program: Program, training: Training, optimizer: optax.GradientTransformation, steps: int, binary: bool,
-    state: State, staged: Staged, order: Array, mask: Array, factors: Array, seed: int, epoch: Array,
+    state: State, staged: Staged, batches: Batches, factors: Array, seed: int, epoch: Array,
 ) -> tuple[State, Noted]:
-    """A run of batches: order, mask (batches, B); factors (groups,), each of one step of the optimizer."""
+    """A run of batches; factors (groups,), each of one step of the optimizer."""
     (source,) = program.inputs
 
-    def of_batch(state: State, samples: Array, valid: Array) -> tuple[dict[str, Array], Noted]:
+    def of_batch(state: State, batch: Batches) -> tuple[dict[str, Array], Noted]:
+        samples, valid = batch.order, batch.mask
         x = unpack(staged.values[samples], steps, binary)
+        if training.augmentation:
+            partner = None if batch.partners is None else unpack(staged.values[batch.partners], steps, binary)
+            keys = batch.identities.astype(jnp.uint32)
+            x = augmented(training, step_of(program), WORDS, x, partner, binary, seed, epoch, keys)
         targets = targets_of(staged.labels[samples])
 
         def loss(free: dict[str, Array]) -> tuple[Array, Array | None]:
             return loss_and_scores(
                 program, training, valid_parameters(program, free, state.frozen), zero_state(program, x.shape[1]),
-                {source: x}, targets, shares_of(valid), (seed, epoch, samples),
+                {source: x}, targets, shares_of(valid), (seed, epoch, batch.identities),
             )
 
         (value, found), gradients = jax.value_and_grad(loss, has_aux=True)(state.free)
         return gradients, Noted(value, decide(found, targets, valid)[1])
 
-    def of_group(state: State, orders: Array, masks: Array) -> tuple[dict[str, Array], Noted]:
-        def add(total: dict[str, Array], now: tuple[Array, Array, Array]) -> tuple[dict[str, Array], Noted]:
-            samples, valid, share = now
-            gradients, noted = of_batch(state, samples, valid)
+    def of_group(state: State, group: Batches) -> tuple[dict[str, Array], Noted]:
+        def add(total: dict[str, Array], now: tuple[Batches, Array]) -> tuple[dict[str, Array], Noted]:
+            batch, share = now
+            gradients, noted = of_batch(state, batch)
             return {name: total[name] + share * value for name, value in gradients.items()}, noted
 
-        shares = masks.sum(1) / jnp.maximum(masks.sum(), 1.0)
-        return lax.scan(add, jax.tree.map(jnp.zeros_like, state.free), (orders, masks, shares))
+        shares = group.mask.sum(1) / jnp.maximum(group.mask.sum(), 1.0)
+        return lax.scan(add, jax.tree.map(jnp.zeros_like, state.free), (group, shares))
 
-    def step(state: State, now: tuple[Array, ...]) -> tuple[State, Noted]:
-        orders, masks, factor = now
-        gradients, noted = (of_batch if orders.ndim == 1 else of_group)(state, orders, masks)
+    def step(state: State, now: tuple[Batches, Array]) -> tuple[State, Noted]:
+        group, factor = now
+        gradients, noted = (of_batch if group.order.ndim == 1 else of_group)(state, group)
         updates, after = optimizer.update(gradients, state.optimizer, state.free)
         return State(moved(training, state.free, updates, factor), state.frozen, after), noted
 
-    size = len(order) // len(factors)
+    size = len(batches.order) // len(factors)
     if size == 1:  # no loop over one batch
-        return lax.scan(step, state, (order, mask, factors))
-    grouped = [array.reshape(-1, size, array.shape[1]) for array in (order, mask)]
-    state, noted = lax.scan(step, state, (*grouped, factors))
+        return lax.scan(step, state, (batches, factors))
+    grouped = jax.tree.map(lambda array: array.reshape(-1, size, array.shape[1]), batches)
+    state, noted = lax.scan(step, state, (grouped, factors))
     return state, Noted(*(value.reshape(-1) for value in noted))
 
 

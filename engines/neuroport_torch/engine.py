@@ -13,6 +13,7 @@ from neuroport.data.packing import Packed
 from neuroport.engine.base import Engine, Gradients, Metrics, Noise, Options, Record, RunResult, Trainable
 from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
 from neuroport.model.layers import Window
+from neuroport.program.augment import needs_partner
 from neuroport.program.lower import Program
 from neuroport_torch import products
 from neuroport_torch.arena import Arena, Fresh
@@ -106,6 +107,9 @@ class TorchExecutable(Trainable):
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
+    def free_memory(self) -> int | None:
+        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else None
+
     def gradients(
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
         weights: np.ndarray | None = None, noise: Noise | None = None,
@@ -155,11 +159,14 @@ class TorchExecutable(Trainable):
 
     def train_segment(
         self, training: State, staged: Staged, order: np.ndarray, mask: np.ndarray, factors: np.ndarray,
-        noise: tuple[int, int],
+        noise: tuple[int, int], identities: np.ndarray | None = None, partners: np.ndarray | None = None,
     ) -> tuple[State, Metrics]:
+        rows = self._put(order, torch.int64)
+        keys = rows if identities is None else self._put(identities, torch.int64)
+        others = self._put(partners, torch.int64) if needs_partner(self.training) else None
         losses, right = alone(self._alone, lambda: train_batches(
-            self.compiled, self.training, training, staged, self._put(order, torch.int64), self._put(mask),
-            np.asarray(factors, float).tolist(), noise,
+            self.compiled, self.training, training, staged, rows, self._put(mask),
+            np.asarray(factors, float).tolist(), noise, keys, others,
         ))
         return training, Metrics(_numbers(losses), _numbers(right), np.asarray(mask).sum(1))
 

@@ -11,6 +11,7 @@ import torch
 
 from neuroport.model.optimizers import SGD, Adam, AdamW, Lion, RMSprop
 from neuroport.model.training import Training
+from neuroport.program.augment import Words, augmented
 from neuroport.program.bounds import free_slope, to_free, to_valid
 from neuroport.program.execute import windows
 from neuroport.program.lower import Program
@@ -21,6 +22,7 @@ from neuroport.program.objective import (
     per_sample,
     read_by_objective,
     scores,
+    step_of,
 )
 from neuroport_torch import lion
 from neuroport_torch.arena import Arena
@@ -213,9 +215,11 @@ def shares(mask: Tensor) -> Tensor:
 @torch.enable_grad()
 def train_batches(
     compiled: Compiled, training: Training, state: State, staged: Staged, order: Tensor, mask: Tensor,
-    factors: Sequence[float], noise: tuple[int, int],
+    factors: Sequence[float], noise: tuple[int, int], identities: Tensor, partners: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """A run of batches: order, mask (batches, B), factors (steps,). Losses and numbers of right decisions, (batches,).
+
+    identities: (batches, B), keys of the noise. partners: (batches, B), rows to mix with, where asked for.
 
     Each step of the optimizer takes the batches of one group, along the mean gradient over the group's valid samples.
     """
@@ -223,18 +227,23 @@ def train_batches(
     (source,) = program.inputs
     start = compiled.zero_state(order.shape[1])
     parts = shares(mask.sum(1).view(len(factors), size)).flatten().unbind(0)  # of each batch in its group
-    batches = list(zip(order.unbind(0), mask.unbind(0), shares(mask).unbind(0), parts, strict=True))
+    others = order if partners is None else partners
+    batches = list(zip(order.unbind(0), mask.unbind(0), shares(mask).unbind(0), parts, identities.unbind(0),
+                       others.unbind(0), strict=True))
     losses, right = [], []
     for step, factor in enumerate(factors):
         if size > 1:
             state.gather()
-        for samples, valid, weights, part in batches[step * size : (step + 1) * size]:
+        for samples, valid, weights, part, keys, other in batches[step * size : (step + 1) * size]:
             state.arena.reset()
             targets = staged.targets(samples)
             x = unpack(staged, samples, compiled.dtype, state.arena)
+            if training.augmentation:
+                partner = None if partners is None else unpack(staged, other, compiled.dtype, state.arena)
+                x = augment(program, training, x, partner, staged.binary, *noise, keys)
             loss, read = judge(
                 compiled, training, state.parameters(program), start, {source: x}, targets, weights,
-                Noise(*noise, samples), state.arena,
+                Noise(*noise, keys), state.arena,
             )
             if loss.requires_grad:
                 (loss if size == 1 else loss * part).backward()
@@ -242,6 +251,17 @@ def train_batches(
             right.append(hits(decide(program, training, read), targets, valid))
         state.move(program, training, factor)
     return torch.stack(losses), torch.stack(right)
+
+
+@torch.no_grad()
+def augment(
+    program: Program, training: Training, x: Tensor, partner: Tensor | None, binary: bool, seed: int, epoch: int,
+    keys: Tensor,
+) -> Tensor:
+    """A batch (T, B, *shape) with the training's augmentations."""
+    words = Words(int, lambda count: torch.arange(count, device=x.device))
+    now = torch.tensor([epoch], device=x.device)
+    return augmented(training, step_of(program), words, x, partner, binary, seed, now, keys).contiguous()
 
 
 class Evaluated(NamedTuple):

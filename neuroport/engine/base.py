@@ -14,9 +14,11 @@ from neuroport.data.packing import Packed, targets_of, unpack
 from neuroport.engine.capabilities import Capabilities
 from neuroport.engine.optimize import Moments, first_moments, update
 from neuroport.model.training import Training
+from neuroport.program.augment import NUMPY as WORDS
+from neuroport.program.augment import augmented, needs_partner
 from neuroport.program.bounds import free_slope, to_free, to_valid
 from neuroport.program.lower import Program
-from neuroport.program.objective import judged_output, measured, per_sample, scores
+from neuroport.program.objective import judged_output, measured, per_sample, scores, step_of
 
 INTERFACE = 1
 Record = tuple[str, str]  # (node, "spikes" | "v" | "v_pre" | another state)
@@ -153,6 +155,10 @@ class Executable(abc.ABC):
     def wait(self) -> None:  # noqa: B027  (an engine that blocks anyway has nothing to wait for)
         """Block until everything asked for so far is done."""
 
+    def free_memory(self) -> int | None:
+        """Bytes free on the device for data; None where it is the host's memory, or not known."""
+        return None
+
     # --- judging: defaults, batch by batch in NumPy; they need ``Options.training`` -----------------
 
     @property
@@ -240,25 +246,30 @@ class Trainable(Executable):
 
     def train_segment(
         self, training: Any, staged: Any, order: np.ndarray, mask: np.ndarray, factors: np.ndarray,
-        noise: tuple[int, int],
+        noise: tuple[int, int], identities: np.ndarray | None = None, partners: np.ndarray | None = None,
     ) -> tuple[Any, Metrics]:
         """Train on a run of batches.
 
-        order: (batches, B) indices of samples. mask: (batches, B), 0 for padding, which may fill whole batches.
+        order: (batches, B) rows of the staged data. mask: (batches, B), 0 for padding, which may fill whole batches.
         factors: of the learning rate, (steps of the optimizer,); each takes ``Training.accumulate`` batches.
-        noise: (seed, epoch). The state handed in may be used up.
+        noise: (seed, epoch). identities: (batches, B), what the samples are called in the whole data set, the
+        keys of their noise; None: as in ``order``, since all of it is staged. partners: (batches, B), rows of
+        samples to mix with, where an augmentation asks for them. The state handed in may be used up.
         """
         (source,) = self.program.inputs
         losses, correct = [], []
         size = len(order) // len(factors)
+        keys = order if identities is None else identities
+        others = order if partners is None else partners
         for step, factor in enumerate(factors):
             group = slice(step * size, (step + 1) * size)
             handle = self.load(training.parameters)
-            total = dict.fromkeys(self.program.trainable, 0.0)
-            for samples, valid in zip(order[group], mask[group], strict=True):
-                inputs, targets = {source: unpack(staged, samples)}, targets_of(staged, samples)
+            total: dict[str, Any] = dict.fromkeys(self.program.trainable, 0.0)
+            for samples, valid, key, other in zip(order[group], mask[group], keys[group], others[group], strict=True):
+                drawn, targets = Noise(*noise, key), targets_of(staged, samples)
+                inputs = {source: self._augmented(staged, samples, drawn, other)}
                 state = self.init_state(len(samples))
-                found = self.gradients(handle, state, inputs, targets, shares_of(valid), Noise(*noise, samples))
+                found = self.gradients(handle, state, inputs, targets, shares_of(valid), drawn)
                 share = float(valid.sum()) / max(float(mask[group].sum()), 1.0)
                 total = {name: value + share * np.asarray(found.parameters[name], np.float64)
                          for name, value in total.items()}
@@ -267,6 +278,17 @@ class Trainable(Executable):
                 correct.append(0.0 if decided is None else float(((decided == targets) * valid).sum()))
             training = self._moved(training, total, float(factor))
         return training, Metrics(np.array(losses), np.array(correct), mask.sum(1))
+
+    def _augmented(self, staged: Packed, samples: np.ndarray, noise: Noise, others: np.ndarray) -> np.ndarray:
+        """Activity of some samples as training sees it, (T, B, *shape)."""
+        x = unpack(staged, samples)
+        if not self.training.augmentation:
+            return x
+        partner = unpack(staged, others) if needs_partner(self.training) else None
+        return np.asarray(augmented(
+            self.training, step_of(self.program), WORDS, x, partner, staged.binary, noise.seed,
+            np.array([noise.epoch], np.uint32), np.asarray(noise.samples).astype(np.uint32),
+        ))
 
     def _moved(self, training: PlainTraining, gradients: Mapping[str, Any], factor: float) -> PlainTraining:
         free_gradients = {

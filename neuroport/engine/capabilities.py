@@ -94,5 +94,5 @@ def stepping_engine(layers: Iterable[str], training: bool = True) -> dict[str, S
     if training:
         features |= {"gradients": FULL, "trainable.neuron": FULL, "surrogate.*": FULL, "loss.*": FULL}
         features |= {"regularizer.*": FULL, "metric.*": FULL, "schedule.*": FULL, "clip_norm": FULL}
-        features |= {"learning_rates": FULL, "accumulate": FULL}
+        features |= {"learning_rates": FULL, "accumulate": FULL, "augmentation.*": FULL}
     return features

@@ -74,6 +74,10 @@ class Training(Description):
         trainable = [name for name, spec in model.parameters.items() if spec.trainable]
         found = [*self._loss_problems(model), *self._regularizer_problems(model, trainable)]
         found += _unmatched("learning_rates", self.learning_rates, trainable)
+        for index, augmentation in enumerate(self.augmentation):
+            if augmentation.needs_partner and self.loss.targets != "classes":
+                wrong = f"mixes samples of one class, the loss {type(self.loss).__name__} knows none"
+                found.append(Problem(f"augmentation.{index}", wrong, "leave it out"))
         return [*found, *self._metric_problems(), *self._monitor_problems()]
 
     def _metric_problems(self) -> Iterable[Problem]:

@@ -103,3 +103,8 @@ def augmented(
         draw = HashDraw(words, of_samples(stream, seed, epoch, samples, words.constant), binary)
         x = augmentation.apply(x, draw, step, partner)
     return x
+
+
+def needs_partner(training: Training) -> bool:
+    """Whether batches need other samples to mix with."""
+    return any(augmentation.needs_partner for augmentation in training.augmentation)

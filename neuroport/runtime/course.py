@@ -11,18 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from neuroport.data.order import batches, epoch_order
+from neuroport.data.order import batches, epoch_order, epoch_partners
 from neuroport.data.packing import Packed
 from neuroport.data.splits import Splits
 from neuroport.engine.base import Metrics, Trainable
 from neuroport.errors import TrainingDiverged
 from neuroport.model.training import Experiment, Training
+from neuroport.program.augment import needs_partner
 from neuroport.program.initialize import init
 from neuroport.runtime.activity import LayerWarning, complaints
 from neuroport.runtime.callbacks import Callback, Piece
 from neuroport.runtime.checkpoint import Checkpoint, Keeper
 from neuroport.runtime.folder import BEST, LAST, RunFolder
 from neuroport.runtime.following import Following
+from neuroport.runtime.placement import Placement, Rows, place
 from neuroport.runtime.reached import Reached
 from neuroport.runtime.totals import accuracy, mean_loss, means, together
 
@@ -51,8 +53,8 @@ def steps_per_epoch(training: Training, samples: int) -> int:
 class Course:
     """A training under way: what it is made of, and what it has reached.
 
-    origin: who trains what, for checkpoints. keeper: None where there are none. last: the parameters of the
-    last epoch.
+    origin: who trains what, for checkpoints. keeper: None where there are none. memory: bytes that data may take
+    on the device; None: as measured. last: the parameters of the last epoch.
     """
 
     experiment: Experiment
@@ -63,6 +65,7 @@ class Course:
     origin: Mapping[str, Any] = field(default_factory=dict)
     keeper: Keeper | None = None
     reached: Reached = field(default_factory=Reached)
+    memory: int | None = None
     last: dict[str, np.ndarray] = field(default_factory=dict)
 
     def train(self, checkpoint: Checkpoint | None = None) -> None:
@@ -74,11 +77,15 @@ class Course:
             self.last = self.executable.export(self.executable.current(training))
             return
         self.reached.starts.append(self.reached.epoch + 1)
-        staged = self.executable.stage(self.data.train)
-        validation = self.executable.stage(self.data.validation)
+        placed, validation = self._place(self.data.train), self._place(self.data.validation)
         while not self.over:
-            training = self._epoch(training, staged)
+            training = self._epoch(training, placed)
             self._conclude(training, validation)
+
+    def _place(self, packed: Packed) -> Placement:
+        settings = self.settings
+        return place(self.executable, packed, settings.batch_size, self.memory, settings.accumulate,
+                     needs_partner(settings))
 
     def _begin(self, checkpoint: Checkpoint | None) -> Any:
         if checkpoint is not None:
@@ -100,19 +107,27 @@ class Course:
         every = self.settings.schedule.factors(steps, self.settings.epochs)
         return every[steps * self.reached.epoch : steps * (self.reached.epoch + 1)] * self.following.factor
 
-    def _epoch(self, training: Any, staged: Any) -> Any:
+    def _epoch(self, training: Any, placed: Placement) -> Any:
         """What is left of one epoch, piece by piece."""
-        reached, together_with = self.reached, self.settings.accumulate
-        samples = epoch_order(len(self.data.train), self.experiment.seed, reached.epoch)
-        order, mask = batches(samples, self.settings.batch_size, together_with)
-        factors = self._factors()
-        size = piece_length(len(factors))
-        for first in range(reached.piece * size, len(factors), size):
-            steps = slice(first, first + size)
-            rows = slice(first * together_with, (first + size) * together_with)
+        reached, group, seed = self.reached, self.settings.accumulate, self.experiment.seed
+        samples = epoch_order(len(self.data.train), seed, reached.epoch)
+        order, mask = batches(samples, self.settings.batch_size, group)
+        partners = epoch_partners(self.data.train.labels, seed, reached.epoch)[order] if (
+            needs_partner(self.settings)) else None
+        factors, size = self._factors(), piece_length(len(mask) // group)
+        if placed.longest is not None:
+            size = min(size, placed.longest // group)
+        done = sum(len(found.loss) for found in reached.seen) // group  # before an interruption
+        cuts = [slice(first, min(first + size, len(factors))) for first in range(done, len(factors), size)]
+        spans = [slice(cut.start * group, cut.stop * group) for cut in cuts]
+        wanted = [Rows(order[span], None if partners is None else partners[span]) for span in spans]
+        pieces = placed.pieces(wanted)
+        for cut, span in zip(cuts, spans, strict=True):
             started = time.perf_counter()
+            piece = next(pieces)
             training, found = self.executable.train_segment(
-                training, staged, order[rows], mask[rows], factors[steps], (self.experiment.seed, reached.epoch)
+                training, piece.staged, piece.rows.order, mask[span], factors[cut], (seed, reached.epoch),
+                piece.identities, piece.rows.partners,
             )
             reached.epoch_seconds += time.perf_counter() - started
             self._finite(float(found.loss.sum()), "loss")
@@ -137,10 +152,10 @@ class Course:
         for callback in self.callbacks:
             callback.on_piece(piece)
 
-    def _conclude(self, training: Any, validation: Any) -> None:
+    def _conclude(self, training: Any, validation: Placement) -> None:
         """Judge and record an epoch: history, warnings, the best parameters, the folder."""
         reached, handle = self.reached, self.executable.current(training)
-        judged = self._evaluate(handle, validation, self.data.validation)
+        judged = validation.evaluate(handle)
         self._finite(float(judged.loss.sum()), "validation loss")
         self.last = self.executable.export(handle)
         row = self._row(judged)
@@ -190,7 +205,7 @@ class Course:
             found |= {f"{part}_loss": None, f"{part}_accuracy": None}  # a data set may lack a test part
         metrics: dict[str, Any] = {}
         for part, packed in self.data.parts.items():
-            judged = self._evaluate(handle, self.executable.stage(packed), packed)
+            judged = self._place(packed).evaluate(handle)
             found |= {f"{part}_loss": mean_loss(judged), f"{part}_accuracy": accuracy(judged, self.settings.loss)}
             metrics[part] = means(judged)
         timed = [row for row in reached.history if row["epoch"] not in reached.starts] or reached.history
@@ -201,10 +216,6 @@ class Course:
             "first_losses": reached.first_losses, "rates": best["rates"], "warnings": reached.warned,
             "seconds": round(time.perf_counter() - self.started, 3),
         }
-
-    def _evaluate(self, handle: Any, staged: Any, packed: Packed) -> Metrics:
-        order, mask = batches(np.arange(len(packed)), self.settings.batch_size)
-        return self.executable.evaluate(handle, staged, order, mask)
 
     def _finite(self, value: float, what: str) -> None:
         if not math.isfinite(value):

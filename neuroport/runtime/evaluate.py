@@ -25,6 +25,7 @@ from neuroport.program.arrays import check_parameters
 from neuroport.program.lower import Program, lower
 from neuroport.program.objective import judged_output
 from neuroport.runtime.activity import saturated, silent
+from neuroport.runtime.placement import place
 from neuroport.runtime.prepare import check_fit, load_data
 from neuroport.runtime.run import Run
 from neuroport.runtime.totals import accuracy, mean_loss, means
@@ -132,7 +133,7 @@ def _judged(
     most = choice.engine.capabilities(choice.device).max_batch
     size = training.batch_size if most is None else min(training.batch_size, most)
     order, mask = batches(np.arange(len(packed)), size)
-    return executable.evaluate(executable.load(parameters), executable.stage(packed), order, mask), order, mask
+    return place(executable, packed, size).evaluate(executable.load(parameters)), order, mask
 
 
 def _confusion(

@@ -30,14 +30,15 @@ from neuroport.version import __version__
 def fit(
     experiment: Experiment, engine: str | Engine | None = None, out: str | Path | None = None,
     callbacks: Sequence[Callback] = (), device: str | None = None, data: Splits | None = None,
-    resume: bool = False, checkpoint: Checkpoints | None = EVERY_EPOCH,
+    resume: bool = False, checkpoint: Checkpoints | None = EVERY_EPOCH, memory: int | None = None,
 ) -> Run:
     """Train, pick the best parameters on the validation set, judge those once on the test set.
 
     engine, device: names; None: the first that can, or those of the run that is resumed. out: a folder for the
     run; None: nothing is written. data: your own, in place of the experiment's. resume: go on with the run in
     ``out`` from its newest checkpoint, to the same result as if it had never stopped; where no run was begun
-    there, one is; where it has ended, it is returned. checkpoint: when to write them; None: never.
+    there, one is; where it has ended, it is returned. checkpoint: when to write them; None: never. memory: bytes
+    that the data may take on the device; None: half of what is free. What does not fit is streamed, to equal batches.
 
     Raises NeuroportError: InvalidExperiment, InvalidData, UnsupportedModel, CannotResume and others before
     anything runs; TrainingDiverged where a loss is no number, NotWritten where the disk is full.
@@ -62,7 +63,7 @@ def fit(
         folder = RunFolder.create(out, experiment) if was is None else RunFolder.reopen(
             was.path, experiment, reached.history)
     keeper = Keeper(folder, checkpoint) if folder is not None and checkpoint is not None else None
-    course = Course(experiment, executable, data, folder, callbacks, origin, keeper, reached)
+    course = Course(experiment, executable, data, folder, callbacks, origin, keeper, reached, memory)
     plan = Plan(
         experiment.name or "training", choice.name, choice.device, experiment.training.epochs, len(data.train),
         experiment, reached.epoch + 1,

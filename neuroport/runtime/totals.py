@@ -17,6 +17,19 @@ def together(seen: Sequence[Metrics]) -> Metrics:
     return Metrics(loss, correct, count)
 
 
+def combined(parts: Sequence[Metrics]) -> Metrics:
+    """Evaluations of the batches of one data set as one: everything that they hold."""
+    if len(parts) == 1:
+        return parts[0]
+    weights = np.array([part.count.sum() for part in parts], np.float64)
+    rates = {name: np.average([part.rates[name] for part in parts], axis=0, weights=weights) for name in parts[0].rates}
+    decided = [part.decisions for part in parts if part.decisions is not None]
+    return together(parts)._replace(
+        rates=rates, decisions=np.concatenate(decided) if decided else None,
+        extra={label: np.concatenate([part.extra[label] for part in parts]) for label in parts[0].extra},
+    )
+
+
 def mean_loss(metrics: Metrics) -> float:
     """Loss per sample."""
     return float(np.average(metrics.loss.astype(np.float64), weights=metrics.count))
