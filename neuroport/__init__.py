@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from neuroport.api import init as init
     from neuroport.api import run as run
     from neuroport.dynamics import ops as ops
+    from neuroport.pictures.of_run import plot as plot
     from neuroport.runtime.checkpoint import Checkpoints as Checkpoints
     from neuroport.runtime.evaluate import Evaluation as Evaluation
     from neuroport.runtime.evaluate import evaluate as evaluate
@@ -115,6 +116,7 @@ _LAZY = {
     "run": "neuroport.api:run",
     "gradients": "neuroport.api:gradients",
     "fit": "neuroport.runtime.fit:fit",
+    "plot": "neuroport.pictures.of_run:plot",
     "evaluate": "neuroport.runtime.evaluate:evaluate",
     "Evaluation": "neuroport.runtime.evaluate:Evaluation",
     "Run": "neuroport.runtime.run:Run",
@@ -138,8 +140,8 @@ __all__ = [
     "TimeShift", "TopK", "TraceMSE", "Training", "TrainingDiverged", "Triangular", "Uniform", "UnknownDevice",
     "UnknownEngine", "UnsupportedModel", "UnusableFolder", "Value", "VanRossum", "Warmup", "WeightL1", "WeightL2",
     "XavierUniform",
-    "callbacks", "compile", "data", "engines", "evaluate", "fit", "gradients", "init", "json_schema", "ops", "run",
-    "__version__",
+    "callbacks", "compile", "data", "engines", "evaluate", "fit", "gradients", "init", "json_schema", "ops", "plot",
+    "run", "__version__",
 ]
 
 

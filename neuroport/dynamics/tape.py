@@ -59,6 +59,15 @@ class Node:
     def __rtruediv__(self, other: Any) -> Node:
         return self.tape.record("div", other, self)
 
+    def __pow__(self, exponent: Any) -> Node:
+        if not isinstance(exponent, int) or exponent < 1:
+            wrong = f"a recorded equation knows whole powers from 1 (got {exponent!r})"
+            raise TypeError(f"{wrong}: write ops.sqrt, or ops.exp and ops.log")
+        power = self
+        for _ in range(exponent - 1):
+            power = power * self
+        return power
+
     def __neg__(self) -> Node:
         return self.tape.record("neg", self)
 

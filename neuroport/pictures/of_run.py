@@ -11,7 +11,7 @@ import numpy as np
 
 from neuroport import api
 from neuroport.data.packing import unpack
-from neuroport.data.source import Splits
+from neuroport.data.splits import Splits
 from neuroport.errors import InvalidData, MissingPackage, NotWritten, Problem, UnusableFolder, listed
 from neuroport.pictures.confusion import confusion
 from neuroport.pictures.curves import training_curves

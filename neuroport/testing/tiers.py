@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-# norm tier: ||a - ref|| / ||ref|| per tensor
-VOLTAGES = 1e-5
+from neuroport.compare.agreement import VOLTAGES as VOLTAGES
+
+# norm tier: ||a - ref|| / ||ref|| per tensor, as with VOLTAGES
 GRADIENTS = 1e-4
 PARAMETERS = 1e-3
 LOSSES = 1e-5
