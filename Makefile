@@ -1,4 +1,5 @@
-# `make demo` trains the Braille network on two engines; `make test` runs every check. Both set up .venv first.
+# `make demo` trains the Braille network on two engines; `make test` runs every check; `make docs` builds the
+# documentation into site/. All set up .venv first.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 EXAMPLE := $(wildcard plugins/example_engine/pyproject.toml)
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint
+.PHONY: demo test lint docs
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
@@ -17,6 +18,9 @@ test: lint
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # one call for all of it, so that pip resolves the constraints once
 $(STAMP): pyproject.toml constraints.txt $(EXAMPLE)

@@ -15,28 +15,26 @@ from griffe import Class, Docstring, Extension, Object
 
 from neuroport.model.description import Description
 
-ITEM = re.compile(r"^([\w.]+(?:, [\w.]+)*): (?=\S)")
-PROSE = ("Raises", "Returns", "Members")
+NAMES = r"[a-z_][\w.]*(?:, [a-z_][\w.]*)*"
+ITEM = re.compile(rf"^({NAMES}): (?=\S)")
+NEXT = re.compile(rf"(?<=[.;)]) (?={NAMES}: \S)|(?<=\.) (?=(?:Raises|Returns|Members) )")
 
 
 def as_markdown(text: str) -> str:
-    """Lines that start with names and a colon as items; the lines that continue them, indented."""
-    lines: list[str] = []
-    inside = False  # an item
-    for line in text.splitlines():
-        if ITEM.match(line) and not line.startswith(PROSE):
-            if lines and lines[-1] and not inside:
-                lines.append("")
-            lines.append(ITEM.sub(r"- **\1**: ", line))
-            inside = True
-        elif inside and line and not line[0].isspace() and not line.startswith(PROSE):
-            lines.append(f"  {line}")
-        else:
-            if inside and line:
-                lines.append("")
-            inside = False
-            lines.append(line)
-    return "\n".join(lines)
+    """Docstrings as they are written, as Markdown: what begins with names and a colon becomes an item of a list."""
+    spans = re.split(r"(`+[^`]*`+)", text)  # code, at the odd places, stays as it is
+    plain = "".join(span if index % 2 else span.replace("*", r"\*") for index, span in enumerate(spans))
+    return "\n\n".join(map(_paragraph, re.split(r"\n[ \t]*\n", plain)))
+
+
+def _paragraph(text: str) -> str:
+    lines = text.splitlines()
+    first = next((index for index, line in enumerate(lines) if ITEM.match(line)), None)
+    if first is None or any(line.startswith((" ", "\t")) for line in lines[:first]):
+        return text  # prose, or code
+    prose, rest = lines[:first], " ".join(line.strip() for line in lines[first:])
+    items = [ITEM.sub(r"- **\1**: ", part) if ITEM.match(part) else f"\n{part}" for part in NEXT.split(rest)]
+    return "\n".join([*prose, *([""] if prose else []), *items])
 
 
 def call(described: type[Description]) -> str:
@@ -46,11 +44,20 @@ def call(described: type[Description]) -> str:
     fields = []
     for name in dict.fromkeys(name for name in order if name in described.model_fields):
         default = parameters[name].default
-        fields.append(name if default is inspect.Parameter.empty else f"{name}={default!r}")
+        fields.append(name if default is inspect.Parameter.empty else f"{name}={shown(default)}")
     line = f"{described.__name__}({', '.join(fields)})"
     if len(line) > 100:
         line = f"{described.__name__}(\n    " + ",\n    ".join(fields) + ",\n)"
     return f"```python\n{line}\n```\n\n"
+
+
+def shown(value: Any) -> str:
+    """A default as one would write it: of a description, only the fields that differ from its own defaults."""
+    if not isinstance(value, Description):
+        return repr(value)
+    fields = type(value).model_fields
+    own = {name: getattr(value, name) for name in fields if getattr(value, name) != fields[name].default}
+    return f"{type(value).__name__}({', '.join(f'{name}={shown(field)}' for name, field in own.items())})"
 
 
 class Readable(Extension):

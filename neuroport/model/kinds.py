@@ -72,7 +72,7 @@ class Member:
         if name not in known:
             close = closest(name, known)
             mend = f"did you mean {close!r}? " if close else ""
-            mend += f"Known: {', '.join(known)}; a class of your own must be imported first (from a shell: --import FILE)"
+            mend += f"Known: {', '.join(known)}; import your own class first (from a shell: --import FILE)"
             raise nested([Problem("type", f"there is no {self.base.__name__} of type {name!r}", mend)])
         try:
             return known[name].model_validate({} if isinstance(value, str) else value)

@@ -33,14 +33,19 @@ def test_a_description_can_always_need_an_import(neuroport, command):
     assert "--import" in neuroport(command, "--help").out
 
 
-def test_help_works_less_than_half_a_second():
-    code = "import sys, time; sys.argv = ['neuroport', '--help']\ntry:\n    from neuroport.cli import main; main()\n" \
-           "finally:\n    print(time.process_time(), file=sys.stderr); assert 'matplotlib' not in sys.modules"
-    seconds = []
-    for _ in range(4):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds.append(float(done.stderr))
-    assert min(seconds) < 0.5  # of work; a busy machine makes it wait
+def test_help_loads_nothing_heavy():
+    code = """if True:
+        import sys
+        sys.argv = ["neuroport", "--help"]
+        try:
+            from neuroport.cli import main
+            main()
+        finally:
+            heavy = {"jax", "torch", "numba", "matplotlib", "h5py", "scipy"} & set(sys.modules)
+            print(sorted(heavy), file=sys.stderr)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
 
 
 @pytest.mark.parametrize("arguments", [

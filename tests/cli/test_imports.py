@@ -82,7 +82,7 @@ def test_a_module_is_found_from_the_working_folder(process, mine):
 
 def test_without_it_the_neuron_is_unknown(process, mine):
     done = process("train", "mine.yaml", "--engine", "reference")
-    assert done.code == 2 and "Sluggish" in done.err and "must be imported first" in done.err
+    assert done.code == 2 and "Sluggish" in done.err and "import your own class first" in done.err
 
 
 @pytest.mark.parametrize(("name", "text", "said"), [

@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from typer.testing import CliRunner
+
+from neuroport.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PEERS = ("snnTorch", "Spyx")
 
-FENCE = re.compile(r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]*)\")?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+OPENING = r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]*)\")?\n"
+FENCE = re.compile(OPENING + r"(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,10 @@ def run(page: Path, folder: Path) -> dict[str, Any]:
 
 def execute(block: Block, page: Path, names: dict[str, Any]) -> None:
     """Run a block of Python; a traceback points at the page's own lines."""
-    exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
+    exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec", dont_inherit=True), names)
 
 
-def command_line(line: str, page: Path, block: Block) -> str:
-    """Run a command of neuroport's; returns its standard output. Anything but exit code 0 is an error."""
-    arguments = shlex.split(line, comments=True)[1:]
-    done = subprocess.run([sys.executable, "-m", "neuroport", *arguments], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, f"{page.name}, line {block.line}: {line}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+def command_line(line: str, page: Path, block: Block) -> None:
+    """Run a command of neuroport's. Anything but exit code 0 is an error."""
+    done = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
+    assert done.exit_code == 0, f"{page.name}, line {block.line}: {line}\n{done.output}\n{done.exception!r}"

@@ -1,10 +1,14 @@
 """Every block of code on every page runs as it is written."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from docs.pages import DOCS, PEERS, blocks, pages, run
+
+import neuroport as npt
 
 PAGES = [page for page in pages() if any(block.language in ("python", "console") for block in blocks(page))]
 
@@ -24,3 +28,15 @@ def test_no_code_of_a_page_escapes_the_tests(page: Path) -> None:
     for block in blocks(page):
         assert block.language in ("", "python", "console", "yaml", "toml", "text"), f"line {block.line}"
         assert "." in block.title or block.title in ("", "neuroport", *PEERS), f"line {block.line}"
+
+
+def test_descriptions_on_the_pages_are_valid() -> None:
+    found = [block for page in pages() for block in blocks(page) if block.language in ("yaml", "toml")]
+    assert len(found) >= 3
+    for block in found:
+        if block.language == "toml":
+            assert tomllib.loads(block.text)
+            continue
+        described = npt.Experiment.from_yaml(block.text) if "model:" in block.text else npt.Training.from_yaml(
+            yaml.dump(yaml.safe_load(block.text)["training"]))
+        assert described.to_data()
