@@ -54,8 +54,8 @@ class Spoiled(ReferenceEngine):
 
 
 class _SpoiledExecutable(ReferenceExecutable):
-    def train_segment(self, training, staged, order, mask, factors, noise):
-        training, found = super().train_segment(training, staged, order, mask, factors, noise)
+    def train_segment(self, training, staged, order, mask, factors, noise, *more):
+        training, found = super().train_segment(training, staged, order, mask, factors, noise, *more)
         self.engine.factors += factors.tolist()
         losses = self.engine.losses
         return training, found._replace(loss=found.loss * 0 + losses[noise[1]]) if losses else found

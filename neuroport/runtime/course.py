@@ -18,7 +18,6 @@ from neuroport.engine.base import Metrics, Trainable
 from neuroport.errors import TrainingDiverged
 from neuroport.model.training import Experiment, Training
 from neuroport.program.augment import needs_partner
-from neuroport.program.initialize import init
 from neuroport.runtime.activity import LayerWarning, complaints
 from neuroport.runtime.callbacks import Callback, Piece
 from neuroport.runtime.checkpoint import Checkpoint, Keeper
@@ -68,11 +67,11 @@ class Course:
     memory: int | None = None
     last: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def train(self, checkpoint: Checkpoint | None = None) -> None:
-        """All epochs, or those that a checkpoint leaves."""
+    def train(self, start: Mapping[str, np.ndarray], checkpoint: Checkpoint | None = None) -> None:
+        """All epochs, from the parameters ``start``; or those that a checkpoint leaves."""
         self.started = time.perf_counter() - self.reached.seconds
         self.following = Following(self.settings, self.reached.history)
-        training = self._begin(checkpoint)
+        training = self._begin(start, checkpoint)
         if self.over:
             self.last = self.executable.export(self.executable.current(training))
             return
@@ -87,10 +86,10 @@ class Course:
         return place(self.executable, packed, settings.batch_size, self.memory, settings.accumulate,
                      needs_partner(settings))
 
-    def _begin(self, checkpoint: Checkpoint | None) -> Any:
+    def _begin(self, start: Mapping[str, np.ndarray], checkpoint: Checkpoint | None) -> Any:
         if checkpoint is not None:
             return self.executable.restore(checkpoint.of_kind("training"))
-        return self.executable.init_training(self.executable.load(init(self.experiment.model, self.experiment.seed)))
+        return self.executable.init_training(self.executable.load(start))
 
     @property
     def settings(self) -> Training:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from neuroport.data.splits import Splits
 from neuroport.engine.base import Engine, Options, Trainable
 from neuroport.errors import InvalidExperiment, Problem, UnsupportedModel
 from neuroport.model.training import Experiment
+from neuroport.program.arrays import check_parameters
+from neuroport.program.initialize import init
 from neuroport.program.lower import lower
 from neuroport.runtime import resume as resuming
 from neuroport.runtime.callbacks import Callback, Plan, tell_end
@@ -31,6 +33,7 @@ def fit(
     experiment: Experiment, engine: str | Engine | None = None, out: str | Path | None = None,
     callbacks: Sequence[Callback] = (), device: str | None = None, data: Splits | None = None,
     resume: bool = False, checkpoint: Checkpoints | None = EVERY_EPOCH, memory: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Run:
     """Train, pick the best parameters on the validation set, judge those once on the test set.
 
@@ -39,6 +42,7 @@ def fit(
     ``out`` from its newest checkpoint, to the same result as if it had never stopped; where no run was begun
     there, one is; where it has ended, it is returned. checkpoint: when to write them; None: never. memory: bytes
     that the data may take on the device; None: half of what is free. What does not fit is streamed, to equal batches.
+    parameters: to start from, by "node.parameter"; None: those that the experiment's seed draws.
 
     Raises NeuroportError: InvalidExperiment, InvalidData, UnsupportedModel, CannotResume and others before
     anything runs; TrainingDiverged where a loss is no number, NotWritten where the disk is full.
@@ -56,6 +60,8 @@ def fit(
         if was.finished(experiment):
             return Run.load(was.path)
     executable = _compile(experiment, choice)
+    start = init(experiment.model, experiment.seed) if parameters is None else check_parameters(
+        lower(experiment.model), parameters)
     held = None if was is None else was.checkpoint
     reached = Reached() if held is None else Reached.of(held)
     folder = None
@@ -71,7 +77,7 @@ def fit(
     try:
         for callback in callbacks:
             callback.on_start(plan)
-        course.train(held)
+        course.train(start, held)
         summary = _summary(course, origin)
         if folder is not None:
             folder.write_summary(summary)

@@ -181,3 +181,13 @@ def test_the_example_experiment_fits_its_data():
     experiment = npt.Experiment.load(Path(__file__).parents[2] / "examples" / "braille.yaml")
     check_fit(experiment, load_data(experiment))
     assert [experiment.model.shapes[name] for name in ("hidden", "decision")] == [(38,), (7,)]
+
+
+def test_a_training_can_start_from_given_parameters():
+    data, whole = small_data(), npt.fit(small_experiment(), engine="reference", data=small_data())
+    again = npt.fit(small_experiment(epochs=1), engine="reference", data=data, parameters=whole.last)
+    fresh = npt.fit(small_experiment(epochs=1), engine="reference", data=data)
+    assert again.summary["first_losses"][0] < 0.8 * fresh.summary["first_losses"][0]
+    with pytest.raises(npt.InvalidData, match=r"parameters\.0_linear\.weight: is missing"):
+        npt.fit(small_experiment(), engine="reference", data=data,
+                parameters={name: value for name, value in whole.last.items() if name != "0_linear.weight"})
