@@ -25,5 +25,5 @@ docs: $(STAMP)
 # one call for all of it, so that pip resolves the constraints once
 $(STAMP): pyproject.toml constraints.txt $(EXAMPLE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all,test]' $(if $(EXAMPLE),-e plugins/example_engine)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all,data,test]' $(if $(EXAMPLE),-e plugins/example_engine)
 	touch $@

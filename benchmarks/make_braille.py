@@ -13,7 +13,7 @@ from pathlib import Path
 
 from neuroport.data.braille import FILE
 from neuroport.data.npz import read_arrays, save_packed
-from neuroport.data.source import splits
+from neuroport.data.splits import splits
 
 
 def main(folder: Path) -> None:

@@ -35,5 +35,6 @@ def neuroport_sources() -> list[SourceInfo]:  # type: ignore[empty-body]
     """The data sources of this plugin.
 
     Returns a ``SourceInfo`` for each: the name that experiments use (``data: {source: NAME}``), the
-    factory that is called with the experiment's options and returns ``Splits``, and a line for people.
+    factory that is called with the experiment's options and returns ``Splits``, or a ``Plan`` of how they are
+    staged, which the cache then keeps, and a line for people. Options are checked against the factory's annotations.
     """

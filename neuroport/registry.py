@@ -22,7 +22,9 @@ from typing import Any
 import pluggy
 
 from neuroport import hookspecs
-from neuroport.data.source import SourceInfo, Splits, load
+from neuroport.data.plan import Progress
+from neuroport.data.source import SourceInfo, load
+from neuroport.data.splits import Splits
 from neuroport.engine.base import INTERFACE, Engine, EngineInfo
 from neuroport.errors import (
     DuplicateEngine,
@@ -194,13 +196,22 @@ class Registry:
             found.setdefault(one.info.name, []).append(one)
         return {name: those[0] for name, those in found.items() if len(those) == 1}
 
-    def load_data(self, source: str, options: Mapping[str, Any]) -> Splits:
-        """The splits of a named source. Raises InvalidExperiment or InvalidData."""
-        if source not in self.sources:
-            close = difflib.get_close_matches(str(source), self.sources, 1)
-            mend = (f"did you mean {close[0]!r}? " if close else "") + f"The sources are: {listed(self.sources)}"
-            raise InvalidExperiment([Problem("data.source", f"there is no data source {source!r}", mend)])
-        return load(self.sources[source].info, options)
+    def source(self, name: str) -> tuple[SourceInfo, str]:
+        """A named source, and which member of it where it is a family ("tonic:NMNIST"). Raises InvalidExperiment."""
+        family, _, member = str(name).partition(":")
+        for key, which in ((name, ""), (family, member)):
+            found = self.sources.get(key)
+            if found is not None and bool(found.info.member) == bool(which):
+                return found.info, which
+        titles = [one.info.title for one in self.sources.values()]
+        close = difflib.get_close_matches(str(name), titles, 1) or difflib.get_close_matches(family, titles, 1)
+        mend = (f"did you mean {close[0]!r}? " if close else "") + f"The sources are: {listed(titles)}"
+        raise InvalidExperiment([Problem("data.source", f"there is no data source {name!r}", mend)])
+
+    def load_data(self, source: str, options: Mapping[str, Any], progress: Progress | None = None) -> Splits:
+        """The splits of a named source. progress: see ``data.plan``. Raises InvalidExperiment or InvalidData."""
+        info, member = self.source(source)
+        return load(info, options, member, progress)
 
     def _unknown(self, name: Any) -> str:
         close = difflib.get_close_matches(str(name), self.names, 1)

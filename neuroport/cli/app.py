@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from neuroport.cli.compare import compare
+from neuroport.cli.data import data
 from neuroport.cli.doctor import doctor
 from neuroport.cli.engines import engines
 from neuroport.cli.evaluate import evaluate
@@ -71,6 +72,7 @@ app.command(epilog=examples(
     "neuroport plot runs/first",
     "neuroport plot runs/first --out pictures --format pdf",
 ))(plot)
+app.add_typer(data, name="data")
 app.command(epilog=examples("neuroport engines", "neuroport engines --json"))(engines)
 app.command(epilog=examples("neuroport doctor", "neuroport doctor --json"))(doctor)
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from neuroport.data.packing import Packed
-from neuroport.data.source import Splits, splits
+from neuroport.data.paths import expanded
+from neuroport.data.splits import Splits, splits
 from neuroport.errors import InvalidData, Problem
 
 PARTS = ("train", "validation", "test")
@@ -31,11 +32,12 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise InvalidData([Problem(str(path), f"cannot be read as .npz: {error}", mend)]) from None
 
 
-def own(path: str) -> Splits:
+def own(path: str | Path) -> Splits:
     """The source "npz": x_train, y_train, x_validation, y_validation and, if wanted, x_test, y_test.
 
     x: (N, T, *shape), whole numbers 0..255. y: (N,), class indices.
     """
+    path = expanded(path)
     arrays = read_arrays(path)
     wanted = [f"{axis}_{part}" for part in PARTS[:2] for axis in "xy"]
     if "x_test" in arrays or "y_test" in arrays:
@@ -45,7 +47,7 @@ def own(path: str) -> Splits:
         held = ", ".join(arrays) or "nothing"
         raise InvalidData([Problem(f"{path}: {name}", "is missing", f"the file holds {held}") for name in missing])
     pairs = {part: (arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in PARTS if f"x_{part}" in wanted}
-    return splits(pairs["train"], pairs["validation"], pairs.get("test"), name=Path(path).stem)
+    return splits(pairs["train"], pairs["validation"], pairs.get("test"), name=path.stem)
 
 
 def save_packed(path: str | Path, data: Splits) -> None:
@@ -60,9 +62,9 @@ def save_packed(path: str | Path, data: Splits) -> None:
 def load_packed(path: str | Path, name: str) -> Splits:
     """Read what ``save_packed`` wrote."""
     arrays = read_arrays(path)
-    parts = {
+    parts: dict[str, Any] = {
         part: Packed(arrays[f"{part}_values"], int(arrays["steps"]), arrays[f"{part}_labels"].astype(np.int32),
-                     bool(arrays[f"{part}_binary"]))
+                     "bits" if arrays[f"{part}_binary"] else "counts")
         for part in PARTS if f"{part}_values" in arrays
     }
     return Splits(**parts, classes=int(arrays["classes"]), name=name)

@@ -160,6 +160,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def read_yaml(text: str) -> Any:
+    """Plain data from YAML; a text that is no YAML is itself."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        return text
+
+
 class _Dumper(yaml.SafeDumper):
     """Short lists of numbers on one line."""
 

@@ -10,5 +10,6 @@ from neuroport.pictures.graph import graph
 from neuroport.pictures.histograms import rates, weights
 from neuroport.pictures.membranes import membranes
 from neuroport.pictures.raster import raster
+from neuroport.pictures.samples import samples
 
-__all__ = ["confusion", "graph", "membranes", "raster", "rates", "training_curves", "weights"]
+__all__ = ["confusion", "graph", "membranes", "raster", "rates", "samples", "training_curves", "weights"]

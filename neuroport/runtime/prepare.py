@@ -34,10 +34,14 @@ def _inputs(program: Program, data: Splits) -> list[Problem]:
         wrong = f"the model has {len(program.inputs)} inputs, a data set feeds one"
         return [Problem("model", wrong, "train a model with a single Input")]
     (name, shape), = program.inputs.items()
-    if shape == data.shape:
-        return []
-    wrong = f"expects {shape} a step, the data has {data.shape}"
-    return [Problem(f"model.nodes.{name}", wrong, f"give the Input shape={data.shape}")]
+    problems = []
+    if shape != data.shape:
+        wrong = f"expects {shape} a step, the data has {data.shape}"
+        problems.append(Problem(f"model.nodes.{name}", wrong, f"give the Input shape={data.shape}"))
+    if data.dt is not None and not math.isclose(data.dt, program.model.dt, rel_tol=1e-6):
+        wrong = f"is {program.model.dt:g} s, the data was staged at {data.dt:g} s a step"
+        problems.append(Problem("model.dt", wrong, "give both the same"))
+    return problems
 
 
 def _targets(program: Program, training: Training, data: Splits) -> list[Problem]:

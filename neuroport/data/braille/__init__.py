@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from neuroport.data.npz import load_packed
-from neuroport.data.source import Splits
+from neuroport.data.splits import Splits
 
 FILE = Path(__file__).with_name("braille7.npz")
 
