@@ -18,8 +18,10 @@ from neuroport.data.packing import stage
 from neuroport.engine.base import Options, Trainable
 from neuroport.model.graph import Model
 from neuroport.model.layers import Linear
+from neuroport.model.losses import CrossEntropy
 from neuroport.model.neurons import LI, LIF
-from neuroport.model.training import Adam, CrossEntropy, Training
+from neuroport.model.optimizers import Adam
+from neuroport.model.training import Training
 from neuroport.program.lower import lower
 
 Run = Callable[[int], list[float]]
@@ -58,7 +60,7 @@ def make_step(engine: str, workload: Workload) -> Run:
         nonlocal state, done
         order = sample_order(batch_order(done, count, workload), workload)
         mask = np.ones(order.shape, np.float32)
-        state, metrics = executable.train_segment(state, staged, order, mask, (workload.seed, 0))
+        state, metrics = executable.train_segment(state, staged, order, mask, np.ones(count), (workload.seed, 0))
         executable.wait()
         done += count
         return metrics.loss.tolist()

@@ -27,7 +27,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=False, validate_default=True,
-        ser_json_inf_nan="constants",
+        ser_json_inf_nan="constants", allow_inf_nan=False,
     )
     error_class: ClassVar[type[Invalid]] = InvalidModel
     also: ClassVar[tuple[str, ...]] = ()  # names that may stand beside the fields in plain data

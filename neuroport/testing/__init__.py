@@ -11,7 +11,9 @@
 
 import pytest
 
-for _module in ("interface", "bit_tier", "norm_tier", "learning", "refusal", "metamorphic", "tiers", "conformance"):
+for _module in (
+    "interface", "bit_tier", "norm_tier", "learned", "learning", "refusal", "metamorphic", "tiers", "conformance",
+):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from neuroport.testing.conformance import EngineConformance, NeuronConformance  # noqa: E402

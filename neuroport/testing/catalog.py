@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from neuroport.model import training as kinds
+from neuroport.model.augmentation import Augmentation
 from neuroport.model.graph import Edge, Model
+from neuroport.model.kinds import Kind
 from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.losses import Loss
+from neuroport.model.metrics import TopK
 from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, Neuron
 from neuroport.model.nodes import Input, Node, Output
 from neuroport.model.numerics import Numerics
-from neuroport.model.training import RateBounds, Training
+from neuroport.model.optimizers import Optimizer
+from neuroport.model.regularizers import Regularizer
+from neuroport.model.schedules import Schedule
+from neuroport.model.training import Training
 from neuroport.model.values import Parameter
 from neuroport.program.needs import numerics_feature
-from neuroport.testing.cases import SURROGATES, StrangersNeuron
+from neuroport.testing.cases import SURROGATES
+from neuroport.testing.strangers import StrangersMetric, StrangersNeuron
 
 PLAIN = Training()
 
@@ -24,7 +32,7 @@ class Feature:
     """A feature by its name in ``program/needs.py``, and the least that needs it.
 
     training, precision: where the feature is one of those. moves: whether it is about the step that
-    parameters take, after the gradient.
+    parameters take, before or after the gradient. judges: whether it is about what an evaluation finds.
     """
 
     name: str
@@ -34,7 +42,12 @@ class Feature:
 
     @property
     def moves(self) -> bool:
-        return self.name.startswith(("optimizer.", "schedule.", "clip_norm"))
+        return self.name.startswith((
+            "optimizer.", "schedule.", "augmentation.", "clip_norm", "learning_rates", "accumulate"))
+
+    @property
+    def judges(self) -> bool:
+        return self.name.startswith("metric.")
 
     def __repr__(self) -> str:
         return self.name
@@ -102,6 +115,13 @@ _NUMERICS: list[tuple[str, object, Numerics | None]] = [
 
 _plain = _neuron(_lif)
 
+
+def _members(word: str, family: type[Kind], taught: Callable[[Any], Training]) -> list[Feature]:
+    """A feature for each member that neuroport or the kit defines."""
+    return [Feature(f"{word}.{name}", _plain, taught(kind()))
+            for name, kind in family.family.items() if kind.__module__.startswith("neuroport.")]
+
+
 CATALOG: list[Feature] = [
     *(Feature(f"node.{name}", build) for name, build in _LAYERS.items()),
     *(Feature(f"neuron.{name}", _neuron(neuron)) for name, neuron in _NEURONS.items()),
@@ -113,11 +133,15 @@ CATALOG: list[Feature] = [
     Feature("trainable.neuron", lambda dt: _chain(dt, LIF(tau=Parameter(value=4 * dt, per="layer"))), PLAIN),
     *(Feature(f"surrogate.{type(of).__name__}", _neuron(lambda dt, of=of: LIF(tau=4 * dt, surrogate=of)), PLAIN)
       for of in SURROGATES),
-    Feature("loss.CrossEntropy", _plain, PLAIN),
-    Feature("regularizer.RateBounds", _plain, Training(regularizers=(RateBounds(upper=0.1),))),
-    *(Feature(f"optimizer.{type(of).__name__}", _plain, Training(optimizer=of))
-      for of in (kinds.SGD(), kinds.Adam(), kinds.AdamW())),
-    *(Feature(f"schedule.{type(of).__name__}", _plain, Training(schedule=of))
-      for of in (kinds.ConstantRate(), kinds.Cosine(), kinds.Exponential())),
+    *_members("loss", Loss, lambda of: Training(loss=of)),
+    *_members("regularizer", Regularizer, lambda of: Training(regularizers=(of,))),
+    *_members("optimizer", Optimizer, lambda of: Training(optimizer=of)),
+    *_members("schedule", Schedule, lambda of: Training(schedule=of)),
+    *_members("augmentation", Augmentation, lambda of: Training(augmentation=(of,))),
+    Feature("metric.TopK", _plain, Training(metrics=(TopK(k=1),))),
+    Feature("metric.StrangersMetric", _plain, Training(metrics=(StrangersMetric(),))),
     Feature("clip_norm", _plain, Training(clip_norm=0.1)),
+    Feature("learning_rates", _plain, Training(learning_rates={"*.weight": 0.5})),
+    Feature("accumulate", _plain, Training(accumulate=2)),
+    Feature("truncate", _plain, Training(truncate=2)),
 ]

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 
 from neuroport.dynamics import ops
+from neuroport.engine import optimize
 from neuroport.engine.base import Gradients, Noise, Options, RunResult, Trainable
 from neuroport.model.graph import Model
 from neuroport.model.layers import Conv2d, Linear
-from neuroport.model.training import CrossEntropy, Training
+from neuroport.model.losses import CrossEntropy
+from neuroport.model.optimizers import Lion
+from neuroport.model.training import Training
 from neuroport.program.initialize import generator, init
 from neuroport.program.lower import Program, lower
 from neuroport.program.objective import judged_output
@@ -26,6 +29,7 @@ from neuroport.testing.cases import Case
 from neuroport.testing.subject import reference
 
 MARGIN = 1e-4  # relative to thresholds, which are of order one in the kit's models
+SIGN_MARGIN = 3e-5  # relative to the norm of a parameter's gradient
 TRIES = 60
 GRID = 64.0
 LARGEST = 127  # |k| of a snapped weight k / 64: what 8 bits with a sign hold
@@ -54,7 +58,10 @@ class Clear:
 
 @contextmanager
 def watching(margin: float) -> Iterator[list[bool]]:
-    """While the block runs, note for every decision of the reference whether it is within ``margin``."""
+    """While the block runs, note for every decision of the reference whether it is within ``margin``.
+
+    Lion's sign is one, too: its margin is relative to the whole gradient, whose rounding moves it.
+    """
     near: list[bool] = []
 
     def spike(u: Any, surrogate: Any, inclusive: bool) -> Any:
@@ -69,11 +76,19 @@ def watching(margin: float) -> Iterator[list[bool]]:
         near.append(bool(((np.abs(x - whole) < margin) & (whole != 0)).any()))
         return ops.NUMPY["floor"](x)
 
+    def lion(o: Lion, step: int, p: Any, g: Any, m: Any, v: Any) -> Any:
+        mixed = o.beta1 * m + (1 - o.beta1) * g
+        near.append(bool(((np.abs(mixed) < SIGN_MARGIN * np.linalg.norm(mixed)) & (mixed != 0)).any()))
+        return plain(o, step, p, g, m, v)
+
+    plain = optimize.CHANGES[Lion]
     ops.register(np.ndarray, {**ops.NUMPY, "spike": spike, "floor": floor})
+    optimize.CHANGES[Lion] = lion
     try:
         yield near
     finally:
         ops.register(np.ndarray, ops.NUMPY)
+        optimize.CHANGES[Lion] = plain
 
 
 def snap(program: Program, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -92,6 +107,18 @@ def draw_inputs(program: Program, steps: int, batch: int, density: float, seed: 
             for name, shape in program.inputs.items()}
 
 
+def draw_targets(program: Program, training: Training, steps: int, batch: int, seed: int) -> np.ndarray:
+    """What the loss compares outputs with: classes (B,), or traces (T, B, C), spikes where spikes are judged."""
+    judged, random = judged_output(program, training), generator(seed, "targets")
+    if training.loss.targets == "classes":
+        return random.integers(0, program.outputs[judged][0], batch)
+    shape = (steps, batch, int(np.prod(program.outputs[judged])))
+    neurons = [program.neurons.get(edge.source) for edge in program.incoming[judged]]
+    if all(bound is not None and bound.neuron.spiking for bound in neurons):
+        return (random.random(shape) < 0.3).astype(np.float32)
+    return random.normal(size=shape).astype(np.float32)
+
+
 def every_record(program: Program) -> tuple[tuple[str, str], ...]:
     return tuple((name, what) for name, bound in program.neurons.items() for what in bound.records)
 
@@ -108,23 +135,22 @@ def search(attempt: Callable[[int], Any], what: str) -> tuple[Any, int]:
 @cache
 def clear(case: Case, dt: float, batch: int, snapped: bool = False) -> Clear:
     """A case's arrays on which the reference keeps clear, and its results; made once a process."""
-    model = case.build(dt)
+    model, training = case.build(dt), case.taught(dt)
     program = lower(model)
-    executable = reference().compile(program, Options(training=case.training))
+    executable = reference().compile(program, Options(training=training))
     assert isinstance(executable, Trainable)
     record = every_record(program)
-    classes = program.outputs[judged_output(program, case.training)][0]
 
     def attempt(seed: int) -> Clear | None:
         parameters = init(model, seed)
         parameters = snap(program, parameters) if snapped else parameters
         inputs = draw_inputs(program, case.steps, batch, case.density, seed)
-        targets = generator(seed, "targets").integers(0, classes, batch)
+        targets = draw_targets(program, training, case.steps, batch, seed)
         noise = Noise(3, seed % 5, np.arange(batch) * 7 + seed) if case.noise else None
         handle, state = executable.load(parameters), executable.init_state(batch)
         with watching(MARGIN) as near:
             result = executable.run(handle, state, inputs, record)
-            if any(near) or not alive(program, result) or _tied(result, program, case.training):
+            if any(near) or not alive(program, result) or _tied(result, program, training):
                 return None
             gradients = executable.gradients(handle, state, inputs, targets, None, noise)
         if any(near):

@@ -25,8 +25,9 @@ from neuroport.model.numerics import Numerics
 from neuroport.program.initialize import generator
 from neuroport.program.lower import Program, lower
 from neuroport.program.schedule import Loop
-from neuroport.testing.cases import Build, Case
+from neuroport.testing.cases import Case
 from neuroport.testing.clear import GRID, LARGEST, alive, draw_inputs, every_record, search
+from neuroport.testing.networks import Build
 from neuroport.testing.subject import reference
 from neuroport.testing.tiers import SMALLEST
 

@@ -19,8 +19,9 @@ from neuroport.testing.tiers import equal, flat
 # families of features, as in ``program/needs.py``
 FAMILIES = {
     "node", "neuron", "loop", "edge", "several_inputs", "several_outputs", "gradients", "trainable", "surrogate",
-    "loss", "regularizer", "optimizer", "schedule", "clip_norm", "precision", "discretization", "comparison", "reset",
-    "reset_delay", "reset_rule", "reset_gradient", "multi_spike", "output_delay", "bias_on",
+    "loss", "regularizer", "optimizer", "schedule", "metric", "clip_norm", "learning_rates", "accumulate",
+    "truncate", "augmentation", "precision", "discretization", "comparison", "reset", "reset_delay", "reset_rule",
+    "reset_gradient", "multi_spike", "output_delay", "bias_on",
 }
 PLAIN = next(case for case in CASES if case.name == "LIF")
 SEVERAL = next(case for case in CASES if case.name == "two inputs, two outputs")
@@ -52,7 +53,7 @@ class Interface(Kit):
             assert able.max_batch is None or able.max_batch >= 1
 
     def test_gradients_are_declared_exactly_where_they_exist(self, subject: Subject) -> None:
-        training = PLAIN.training if subject.able.has_gradients else None
+        training = PLAIN.taught(subject.dt) if subject.able.has_gradients else None
         executable = subject.executable(PLAIN.build(subject.dt), training)
         assert isinstance(executable, Trainable) == subject.able.has_gradients
 

@@ -83,10 +83,11 @@ class Metamorphic(Kit):
     @pytest.mark.parametrize("case", [case for case in CASES if case.name == "trainable IF per neuron"], ids=repr)
     def test_renaming_nodes_changes_no_gradient(self, subject: Subject, case: Case) -> None:
         precision = subject.precision("float32", "float64")
-        executable = subject.trainable(case.build(subject.dt), case.training, precision)
+        training = case.taught(subject.dt)
+        executable = subject.trainable(case.build(subject.dt), training, precision)
         of = clear(case, subject.dt, subject.batch(case.batch), subject.snapped)
         names = dict(zip(of.model.nodes, ("a-b", "a_b", "g", "a b", "targets"), strict=True))
-        other = subject.trainable(_renamed(of.model, names), case.training, precision)
+        other = subject.trainable(_renamed(of.model, names), training, precision)
         state = other.init_state(subject.batch(case.batch))
         found = other.gradients(
             other.load({_moved(name, names): x for name, x in of.parameters.items()}), state,

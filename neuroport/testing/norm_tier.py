@@ -25,8 +25,9 @@ def compare_activity(subject: Subject, case: Case, report: Report) -> None:
     precision = subject.precision("float32", "float64")
     snapped = subject.snapped
     model = case.build(subject.dt)
-    training = case.training if subject.able.has_gradients and not subject.covers(model, case.training) else None
-    executable = subject.executable(model, training, precision)
+    training = case.taught(subject.dt)
+    covered = subject.able.has_gradients and not subject.covers(model, training)
+    executable = subject.executable(model, training if covered else None, precision)
     of = _clear(subject, case, snapped, report)
     state = executable.init_state(subject.batch(case.batch))
     found = executable.run(executable.load(of.parameters), state, of.inputs, of.record)
@@ -41,7 +42,7 @@ def compare_activity(subject: Subject, case: Case, report: Report) -> None:
 def compare_gradients(subject: Subject, case: Case, report: Report) -> None:
     """The gradients of a case against the reference's, tensor by tensor."""
     precision = subject.precision("float32", "float64")
-    executable = subject.trainable(case.build(subject.dt), case.training, precision)
+    executable = subject.trainable(case.build(subject.dt), case.taught(subject.dt), precision)
     of = _clear(subject, case, subject.snapped, report)
     state = executable.init_state(subject.batch(case.batch))
     found = executable.gradients(executable.load(of.parameters), state, of.inputs, of.targets, None, of.noise)
@@ -72,10 +73,10 @@ class NormTier(Kit):
     @pytest.mark.parametrize("case", CONTINUED, ids=repr)
     def test_gradients_from_a_state_and_with_weighted_samples(self, subject: Subject, case: Case) -> None:
         precision = subject.precision("float32", "float64")
-        executable = subject.trainable(case.build(subject.dt), case.training, precision)
+        executable = subject.trainable(case.build(subject.dt), case.taught(subject.dt), precision)
         batch = subject.batch(case.batch)
         of = clear(case, subject.dt, batch, subject.snapped)
-        judge = reference().compile(of.program, Options(training=case.training))
+        judge = reference().compile(of.program, Options(training=executable.training))
         assert isinstance(judge, Trainable)
         weights = np.arange(batch, dtype=np.float64) + (batch == 1)
         weights = weights / weights.sum()

@@ -20,6 +20,14 @@ from neuroport.testing.subject import Subject, skip
 STEPS = 3
 
 
+def _targets(executable: Trainable, steps: int, batch: int) -> np.ndarray:
+    """Zeros of the kind that the loss takes."""
+    if executable.training.loss.targets == "classes":
+        return np.zeros(batch, np.int64)
+    (shape,) = executable.program.outputs.values()
+    return np.zeros((steps, batch, int(np.prod(shape))), np.float32)
+
+
 class Refusal(Kit):
     """Each feature alone, in the least model that needs it."""
 
@@ -32,8 +40,7 @@ class Refusal(Kit):
         if subject.able.support(feature.name).level is not Level.FULL:
             self._refused(subject, feature, training)
             return
-        factors = training.schedule.factors(1, 1) if training is not None and feature.moves else None
-        executable = subject.executable(model, training, feature.precision, factors)
+        executable = subject.executable(model, training, feature.precision)
         handle, batch = executable.load(init(model)), subject.batch(2)
         shapes = executable.program.inputs
         inputs = {name: np.ones((STEPS, batch, *shape), np.float32) for name, shape in shapes.items()}
@@ -42,15 +49,25 @@ class Refusal(Kit):
             assert all(np.isfinite(np.asarray(value)).all() for value in result.outputs.values())
             return
         assert isinstance(executable, Trainable)
-        if not feature.moves:
-            found = executable.gradients(handle, executable.init_state(batch), inputs, np.zeros(batch, np.int64))
+        if not (feature.moves or feature.judges):
+            targets = _targets(executable, STEPS, batch)
+            found = executable.gradients(handle, executable.init_state(batch), inputs, targets)
             assert set(found.parameters) == set(executable.program.trainable)
             assert all(np.isfinite(value).all() for value in found.parameters.values())
             return
         ((_, shape),) = shapes.items()
         data = executable.stage(stage(np.ones((batch, STEPS, *shape), np.uint8), np.zeros(batch, np.int64)))
-        order, mask = np.arange(batch)[None], np.ones((1, batch))
-        after, metrics = executable.train_segment(executable.init_training(handle), data, order, mask, (0, 0))
+        rows = training.accumulate
+        order, mask = np.tile(np.arange(batch), (rows, 1)), np.ones((rows, batch))
+        if feature.judges:
+            judged = executable.evaluate(handle, data, order, mask)
+            assert {label: value.shape for label, value in judged.extra.items()} == {
+                metric.label: (rows,) for metric in training.metrics}
+            return
+        factors = training.schedule.factors(1, 1)
+        partners = order if any(of.needs_partner for of in training.augmentation) else None
+        after, metrics = executable.train_segment(
+            executable.init_training(handle), data, order, mask, factors, (0, 0), None, partners)
         assert np.isfinite(np.asarray(metrics.loss)).all()
         assert set(executable.export(executable.current(after))) == set(executable.program.parameters)
 

@@ -13,6 +13,7 @@ from neuroport import api, registry
 from neuroport.engine.base import Engine, Executable, Trainable
 from neuroport.engine.capabilities import Capabilities
 from neuroport.model.graph import Model
+from neuroport.model.schedules import ConstantRate
 from neuroport.model.training import Training
 from neuroport.program.lower import lower
 from neuroport.program.needs import needs
@@ -70,27 +71,24 @@ class Subject:
         return list(dict.fromkeys(found))
 
     def executable(
-        self, model: Model, training: Training | None = None, precision: str | None = None,
-        factors: np.ndarray | None = None,
+        self, model: Model, training: Training | None = None, precision: str | None = None
     ) -> Executable:
         """The model compiled, shared between tests; skips where the engine does not claim it."""
         gaps = self.covers(model, training)
         if gaps:
             skip("; ".join(gaps))
-        key = (model, training, precision, None if factors is None else factors.tobytes())
+        # a schedule reaches an engine as the factors of each run of batches: it is no part of what is compiled
+        course = None if training is None else training.model_copy(update={"schedule": ConstantRate()})
+        key = (model, course, precision)
         if key not in self.compiled:
-            self.compiled[key] = api.compile(
-                model, engine=self.engine, precision=precision, training=training, factors=factors
-            )
+            self.compiled[key] = api.compile(model, engine=self.engine, precision=precision, training=training)
         return self.compiled[key]
 
-    def trainable(
-        self, model: Model, training: Training, precision: str | None = None, factors: np.ndarray | None = None
-    ) -> Trainable:
+    def trainable(self, model: Model, training: Training, precision: str | None = None) -> Trainable:
         """The same, for gradients."""
         if not self.able.has_gradients:
             skip("no gradients")
-        found = self.executable(model, training, precision, factors)
+        found = self.executable(model, training, precision)
         assert isinstance(found, Trainable), "gradients are declared, so the executable must be a Trainable"
         return found
 

@@ -1,10 +1,21 @@
 """The kit itself: it finds faults, and its list of expected failures is strict."""
 
+import dataclasses
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from neuroport_reference.engine import ReferenceEngine, ReferenceExecutable
+
+from neuroport.data.packing import stage
+from neuroport.engine.base import Noise
+from neuroport.model.losses import TET, CrossEntropy, RateMSE, TemporalCrossEntropy
+from neuroport.testing import EngineConformance
+from neuroport.testing.cases import CASES
+from neuroport.testing.lessons import chosen
+from neuroport.testing.subject import Subject
 
 BROKEN = '''
 import numpy as np
@@ -74,3 +85,142 @@ def test_a_listed_failure_that_names_no_test_fails(verdicts):
     done, found = verdicts({"test_voltages[LIFF]": "a slip", "test_gradients": "all of them"}, "expected_failure")
     assert found == {"test_every_expected_failure_names_a_test": "FAILED"}
     assert "expected_failures lists ['test_voltages[LIFF]']" in done.stdout
+
+
+class Altered(ReferenceEngine):
+    """The reference with some of a training changed, or with another executable."""
+
+    def __init__(self, executable=ReferenceExecutable, **changes):
+        self.executable, self.changes = executable, changes
+
+    def compile(self, program, options):
+        training = options.training and options.training.model_copy(update=self.changes)
+        return self.executable(program, dataclasses.replace(options, training=training))
+
+
+class Stale(ReferenceExecutable):
+    def train_segment(self, training, staged, order, mask, factors, *rest):
+        return super().train_segment(training, staged, order, mask, np.full_like(factors, factors[0]), *rest)
+
+
+class PaddingCounts(ReferenceExecutable):
+    """Batches that are padding alone weigh as much as others."""
+
+    def train_segment(self, training, staged, order, mask, factors, *rest):
+        full = np.where(mask.any(1, keepdims=True), mask, 1.0)
+        training, found = super().train_segment(training, staged, order, full, factors, *rest)
+        return training, found._replace(count=mask.sum(1))
+
+
+class CalledByRow(ReferenceExecutable):
+    """Noise is keyed by the row of the staged data, whatever its sample is called."""
+
+    def train_segment(self, training, staged, order, mask, factors, noise, identities=None, partners=None):
+        return super().train_segment(training, staged, order, mask, factors, noise, None, partners)
+
+
+class AugmentedAlways(ReferenceExecutable):
+    """Evaluation sees augmented samples, too."""
+
+    def evaluate(self, handle, staged, order, mask):
+        samples = np.arange(len(staged))
+        x = np.moveaxis(self._augmented(staged, samples, Noise(7, 0, samples), samples), 1, 0)
+        return super().evaluate(handle, stage(x, staged.labels), order, mask)
+
+
+class MomentumOfSteps(ReferenceExecutable):
+    """Momentum takes up steps: the rate of the day stands inside the sum."""
+
+    def _moved(self, training, gradients, factor):
+        scaled = {name: (m / max(factor, 1e-9) * self.last, v) for name, (m, v) in training.moments.items()}
+        self.last = factor
+        return super()._moved(dataclasses.replace(training, moments=scaled), gradients, factor)
+
+    last = 1.0
+
+
+class Decaying(ReferenceExecutable):
+    """A rate of zero stops the gradient's steps and lets weights decay."""
+
+    def _moved(self, training, gradients, factor):
+        after = super()._moved(training, gradients, factor)
+        still = {name: value * 0.999 for name, value in after.parameters.items()
+                 if self.training.rate_factor(name) == 0}
+        return dataclasses.replace(after, parameters={**after.parameters, **still})
+
+
+class Forgetful(ReferenceExecutable):
+    """Checkpoints without the second moments."""
+
+    def snapshot(self, training):
+        found = super().snapshot(training)
+        return {name: value * 0 if name.startswith("second/") else value for name, value in found.items()}
+
+
+class Counting(ReferenceExecutable):
+    """Checkpoints without the step that biases are corrected by."""
+
+    def restore(self, arrays):
+        return super().restore({**arrays, "step": np.zeros((), int)})
+
+
+class LastOfTies(ReferenceExecutable):
+    def decide(self, outputs):
+        (found,) = self._activity(outputs).values()
+        return found.shape[2] - 1 - np.argmax(found.sum(0)[:, ::-1], 1)
+
+
+def learns(lesson):
+    return lambda kit, subject: kit.test_ten_steps_of_training(subject, *chosen(lesson), lambda name, value: None)
+
+
+def evaluates(lesson):
+    return lambda kit, subject: kit.test_evaluation_gives_losses_decisions_metrics_and_rates(subject, *chosen(lesson))
+
+
+def resumes(lesson):
+    return lambda kit, subject: kit.test_a_training_goes_on_from_a_snapshot_bit_by_bit(subject, *chosen(lesson))
+
+
+def derives(name):
+    (case,) = [case for case in CASES if case.name == name]
+    return lambda kit, subject: kit.test_gradients(subject, case, lambda name, value: None)
+
+
+# what an engine may do wrong in training, and a test that must find it
+FAULTS = {
+    "no label smoothing": (Altered(loss=CrossEntropy()), learns("loss: mean, smoothed")),
+    "TET without its second part": (Altered(loss=TET(weight=0.0)), learns("loss: TET")),
+    "another rate wanted": (Altered(loss=RateMSE(correct=0.6, incorrect=0.12)), learns("loss: RateMSE")),
+    "no reward for being early": (
+        Altered(loss=TemporalCrossEntropy(tau=4 * 2.0**-10)), derives("loss: TemporalCrossEntropy")),
+    "no regularizer of rates": (Altered(regularizers=()), learns("rates of layers and neurons")),
+    "no regularizer of weights": (Altered(regularizers=()), derives("WeightL1")),
+    "no clipping": (Altered(clip_norm=None), learns("clipped")),
+    "one learning rate for all": (Altered(learning_rates={}), learns("learning rates by parameter")),
+    "decay where the rate is zero": (Altered(Decaying), learns("a learning rate of zero for a time constant")),
+    "the gradient is not cut": (Altered(truncate=None), derives("truncated, recurrent")),
+    "the gradient is cut elsewhere": (Altered(truncate=6), learns("truncated, recurrent")),
+    "the first factor throughout": (Altered(Stale), learns("schedule: Cosine")),
+    "padding makes a step smaller": (Altered(PaddingCounts), learns("accumulated")),
+    "no augmentation": (Altered(augmentation=()), learns("augmented")),
+    "augmentation of what is judged": (Altered(AugmentedAlways), evaluates("augmented")),
+    "noise keyed by rows": (Altered(CalledByRow), learns("mixed, dropout")),
+    "momentum of steps": (Altered(MomentumOfSteps), learns("RMSprop with momentum, warmed up")),
+    "no metrics": (Altered(metrics=()), evaluates("metrics")),
+    "the last of tied classes": (Altered(LastOfTies), evaluates("metrics of spikes")),
+    "checkpoints without moments": (Altered(Forgetful), resumes("Adam")),
+    "checkpoints without the step": (Altered(Counting), resumes("Adam")),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_training_is_found(fault):
+    engine, test = FAULTS[fault]
+    with pytest.raises(AssertionError):
+        test(EngineConformance(), Subject(engine))
+
+
+@pytest.mark.parametrize("test", [learns("accumulated"), evaluates("metrics of spikes"), resumes("Adam")])
+def test_an_engine_without_fault_passes(test):
+    test(EngineConformance(), Subject(Altered()))

@@ -112,6 +112,52 @@ def test_gradients_cover_every_trainable_parameter() -> None:
     assert found.loss > 0 and all(np.abs(value).sum() > 0 for value in found.parameters.values())
 
 
+def test_a_penalty_on_parameters_adds_its_own_gradient() -> None:
+    its = model()
+    held, labels = npt.init(its), np.array([0, 1])
+    plain = npt.gradients(its, held, spikes(), labels, engine="reference")
+    penalized = npt.gradients(its, held, spikes(), labels, engine="reference", regularizers=[npt.WeightL2(0.25)])
+    w = held["0_linear.weight"].astype(np.float64)
+    assert penalized.loss == pytest.approx(plain.loss + 0.25 * np.square(w).sum())
+    added = {name: penalized.parameters[name] - plain.parameters[name] for name in plain.parameters}
+    np.testing.assert_allclose(added["0_linear.weight"], 0.5 * w, atol=1e-12)
+    np.testing.assert_array_equal(added["0_linear.bias"], 0.0)
+
+
+def test_traces_are_compared_in_the_shape_of_the_output() -> None:
+    its = npt.Model.sequential((1, 4, 4), 1e-3, [npt.Conv2d(2, 3), npt.LI(5e-3)])
+    held, x = npt.init(its), np.random.default_rng(0).random((6, 3, 1, 4, 4))
+    outputs = npt.run(its, held, x, "reference").outputs
+    at_rest = npt.gradients(its, held, x, outputs, "TraceMSE", "reference")
+    assert at_rest.loss == pytest.approx(0, abs=1e-12) and not any(of.any() for of in at_rest.parameters.values())
+    off = npt.gradients(its, held, x, outputs + 0.5, "TraceMSE", "reference")
+    assert off.loss == pytest.approx(0.25) and np.abs(off.parameters["0_conv2d.weight"]).min() > 0
+
+
+class Loudness(npt.Loss):
+    """A user's loss: how far the mean activity is from a wanted one."""
+
+    wanted: float = 0.2
+
+    def per_sample(self, outputs: Any, targets: Any, step: Any) -> Any:
+        apart = npt.ops.mean(npt.ops.mean(outputs, 0), 1) - self.wanted
+        return apart * apart
+
+
+@pytest.mark.parametrize("engine", ["reference", "jax", "torch"])
+def test_a_loss_of_ones_own_needs_nothing_but_its_formula(engine: str) -> None:
+    if engine != "reference":
+        pytest.importorskip(engine, reason=f"{engine} is not installed")
+    its = model(npt.Linear(3), npt.LI(5e-3))
+    held, x = npt.init(its), spikes()
+    found = npt.gradients(its, held, x, np.array([0, 0]), Loudness(wanted=0.3), engine)
+    outputs = npt.run(its, held, x, engine).outputs
+    assert found.loss == pytest.approx(np.square(outputs.mean((0, 2)) - 0.3).mean(), rel=1e-5)
+    assert npt.gradients(its, held, x, np.array([0, 0]), "Loudness", engine).loss != found.loss
+    moved = {name: held[name] - 0.5 * found.parameters[name] for name in found.parameters}
+    assert npt.gradients(its, moved, x, np.array([0, 0]), Loudness(wanted=0.3), engine).loss < found.loss
+
+
 def test_equal_calls_compile_once_and_a_changed_model_anew(registry: Registry) -> None:
     its, before = model(), Small.compiled
     for seed in range(3):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from neuroport import data
 from neuroport.data import SourceInfo, Splits, braille, npz, stage
@@ -79,6 +81,93 @@ def test_parts_that_do_not_belong_together_are_refused(validation, classes, said
 def test_an_empty_training_set_is_refused():
     with pytest.raises(InvalidData, match="train: holds no samples"):
         Splits(stage(np.zeros((0, 10, 3)), np.zeros(0, int)), stage(*pair(4)))
+
+
+# --- one set of samples, shared out -----------------------------------------------------------------
+
+
+def numbered(count, classes=None):
+    """Activity in which sample k spikes at its own places, so that it is found again; labels or traces."""
+    x = (np.arange(count)[:, None] >> np.arange(12) & 1)[:, :, None].astype(np.uint8)
+    if classes is None:
+        return x, np.arange(count, dtype=np.float32)[:, None, None] * np.ones((1, 12, 2), np.float32)
+    return x, np.random.default_rng(count).permutation(np.arange(count) % classes)
+
+
+def numbers_of(packed):
+    """Which samples a part holds."""
+    bits = data.unpack(packed, np.arange(len(packed)))[:, :, 0]  # (T, N)
+    return (bits * 2.0 ** np.arange(12)[:, None]).sum(0).astype(int)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(30, 300), st.integers(1, 5), st.floats(0.1, 0.4), st.floats(0.1, 0.4), st.integers(0, 1000))
+def test_a_split_shares_out_each_class_alike_and_every_sample_once(count, classes, validation, test, seed):
+    x, y = numbered(count, classes)
+    found = data.split(x, y, validation, test, seed)
+    held = {part: numbers_of(packed) for part, packed in found.parts.items()}
+    assert set(held) == {"train", "validation", "test"} and found.classes == classes
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(held.values()))), np.arange(count))
+    for part, share in (("validation", validation), ("test", test), ("train", 1 - validation - test)):
+        np.testing.assert_array_equal(found.parts[part].labels, y[held[part]])
+        of_class = np.bincount(found.parts[part].labels, minlength=classes)
+        assert (np.abs(of_class - share * np.bincount(y, minlength=classes)) <= 1).all(), part
+
+
+def test_a_split_follows_its_seed():
+    x, y = numbered(100, 4)
+    assert data.split(x, y, seed=3).content_hash == data.split(x, y, seed=3).content_hash
+    assert len({data.split(x, y, seed=seed).content_hash for seed in range(5)}) == 5
+
+
+def test_a_split_without_a_test_part_leaves_the_rest_for_training():
+    found = data.split(*numbered(40, 2), validation=0.25, test=0)
+    assert found.test is None and (len(found.train), len(found.validation)) == (30, 10)
+
+
+def test_traces_are_split_with_their_samples():
+    x, traces = numbered(50)
+    found = data.split(x, traces, validation=0.2, test=0.2)
+    assert [len(packed) for packed in found.parts.values()] == [30, 10, 10] and found.classes == 0
+    for packed in found.parts.values():
+        np.testing.assert_array_equal(packed.labels[:, 0, 0], numbers_of(packed))
+
+
+@pytest.mark.parametrize(("shares", "said"), [
+    ({"validation": 0.0}, "shares are validation=0.0"), ({"validation": 0.6, "test": 0.4}, "leave something for train"),
+    ({"test": -0.1}, "shares above 0"), ({"validation": 1.5}, "shares above 0"),
+])
+def test_shares_that_leave_nothing_are_refused(shares, said):
+    with pytest.raises(InvalidData, match=said):
+        data.split(*numbered(40, 2), **shares)
+
+
+def test_what_is_wrong_with_the_samples_of_a_split_is_said_once_by_its_own_name():
+    with pytest.raises(InvalidData) as raised:
+        data.split(np.full((20, 5, 2), 0.5), np.zeros(19, int))
+    assert [problem.path for problem in raised.value.problems] == ["x", "y"]
+
+
+def test_a_part_that_would_be_empty_is_refused():
+    with pytest.raises(InvalidData, match="validation: holds no samples"):
+        data.split(*numbered(4, 4))  # one sample a class: all of them train
+
+
+def test_parts_with_other_kinds_of_targets_are_refused():
+    x, labels = numbered(10, 2)
+    _, traces = numbered(10)
+    with pytest.raises(InvalidData, match="same kind of targets"):
+        data.splits((x, traces), (x, labels))
+    with pytest.raises(InvalidData, match=r"has targets of shape \(12, 1\) a sample, train has \(12, 2\)"):
+        data.splits((x, traces), (x, traces[..., :1]))
+    assert data.splits((x, traces), (x, traces)).classes == 0
+
+
+def test_shuffled_traces_lose_the_pairing_too():
+    x, traces = numbered(60)
+    control = data.splits((x, traces), (x, traces)).with_shuffled_labels(0)
+    shuffled = control.train.labels[:, 0, 0]
+    assert sorted(shuffled) == list(range(60)) and (shuffled == np.arange(60)).mean() < 0.2
 
 
 def test_an_npz_file_gives_its_parts(tmp_path):

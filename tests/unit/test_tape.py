@@ -17,7 +17,9 @@ from neuroport.model.numerics import Numerics
 from neuroport.model.values import Parameter, Uniform
 from neuroport.program.initialize import generator, init
 from neuroport.program.lower import lower
-from neuroport.testing.cases import NUMERICS, SURROGATES, TRAINABLE, StrangersNeuron
+from neuroport.testing.cases import NUMERICS, SURROGATES
+from neuroport.testing.networks import TRAINABLE
+from neuroport.testing.strangers import StrangersNeuron
 
 DT, STEPS, BATCH, SIZE = 1e-3, 4, 2, 5
 
@@ -240,6 +242,85 @@ def test_reverse_agrees_with_finite_differences_of_a_smoothed_spike(case):
     for g, along in zip((g_c, g_s), ways, strict=True):
         mine += sum((np.broadcast_to(g[key], (BATCH, SIZE)) * along[key]).sum() for key in along)
     assert mine == pytest.approx(slope, rel=1e-6, abs=1e-6)
+
+
+# --- operations along time -------------------------------------------------------------------------
+
+LENGTHS = (1, 2, 5)
+ALONG_TIME = {
+    **{f"recurrence, T = {t}{', in reverse' * reverse}": (
+        t, lambda decay, x, reverse=reverse: ops.recurrence(decay, x, reverse))
+       for t in LENGTHS for reverse in (False, True)},
+    **{f"a running sum, T = {t}{', in reverse' * reverse}": (
+        t, lambda decay, x, reverse=reverse: ops.recurrence(1.0, x * decay, reverse))
+       for t in LENGTHS for reverse in (False, True)},
+    **{f"shift by {steps}, T = {t}": (t, lambda decay, x, steps=steps: ops.shift(x * decay, steps))
+       for t in LENGTHS for steps in sorted({-t, -1, 0, 1, t})},
+    "recurrence of its own delayed square": (5, lambda decay, x: ops.recurrence(
+        decay * ops.shift(decay, 1), ops.recurrence(0.5, x * x, True))),
+    "mean and length": (4, lambda decay, x: ops.mean(x * decay, 0) / ops.take(ops.length(x, 1), 0, 0)),
+}
+
+
+def along_time(name):
+    """Random decays, values (T, 2, 3) and cotangents of an operation, float64."""
+    steps, function = ALONG_TIME[name]
+    random = generator(4, name)
+    decay, x = random.random((steps, 2, 3)), random.normal(size=(steps, 2, 3))
+    return function, decay, x, random.normal(size=np.shape(function(decay, x)))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", LENGTHS)
+def test_a_recurrence_is_its_written_out_loop(steps, reverse):
+    random = generator(1, "loop")
+    decay, x = random.random((steps, 2, 3)), random.normal(size=(steps, 2, 3))
+    kept = x.copy()
+    found, y = ops.recurrence(decay, x, reverse), np.zeros((2, 3))
+    for t in reversed(range(steps)) if reverse else range(steps):
+        y = decay[t] * y + x[t]
+        np.testing.assert_allclose(found[t], y, rtol=1e-14)
+    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_allclose(ops.recurrence(1.0, x), np.cumsum(x, 0), rtol=1e-12, atol=1e-14)
+
+
+def test_a_shift_brings_zeros_in_and_loses_what_leaves():
+    x = np.arange(1.0, 5.0)[:, None]
+    assert [ops.shift(x, steps)[:, 0].tolist() for steps in (1, -1, 0, 4, -4)] == [
+        [0, 1, 2, 3], [2, 3, 4, 0], [1, 2, 3, 4], [0] * 4, [0] * 4]
+
+
+@pytest.mark.parametrize("name", ALONG_TIME)
+def test_operations_along_time_are_equal_on_numpy_jax_torch_and_the_tape(name):
+    function, decay, x, g = along_time(name)
+    expected = function(decay, x)
+    tape = Tape()
+    nodes = [tape.input("decay"), tape.input("x")]
+    out = function(*nodes)
+    adjoints = tape.backward([(out, tape.input("g"))], nodes)
+    of_decay, of_x = (f"derivative by {key}" for key in ("decay", "x"))
+    graph = Graph.of({"y": out, **dict(zip((of_decay, of_x), adjoints, strict=True))})
+    taped = python_function(graph, ops.NUMPY)({"decay": decay, "x": x, "g": g})
+    np.testing.assert_allclose(taped["y"], expected, rtol=1e-14)
+    mine = [np.broadcast_to(taped[key], x.shape) for key in (of_decay, of_x)]
+
+    jax = pytest.importorskip("jax", reason="jax is not installed")
+    pytest.importorskip("neuroport_jax.ops")
+    with jax.enable_x64(True):
+        value, back = jax.vjp(function, jax.numpy.asarray(decay), jax.numpy.asarray(x))
+        theirs = [np.asarray(of) for of in back(jax.numpy.asarray(g))]
+    np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
+    for found, wanted in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-14)
+
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("neuroport_torch.ops")
+    leaves = [torch.tensor(of, requires_grad=True) for of in (decay, x)]
+    value = function(*leaves)
+    np.testing.assert_allclose(value.detach().numpy(), expected, rtol=1e-12, atol=1e-14)
+    found = torch.autograd.grad(value, leaves, torch.tensor(g), allow_unused=True)
+    for tensor, wanted in zip(found, theirs, strict=True):
+        np.testing.assert_allclose(0.0 * wanted if tensor is None else tensor, wanted, rtol=1e-12, atol=1e-14)
 
 
 # --- the tape itself ------------------------------------------------------------------------------
