@@ -29,7 +29,8 @@ def test_info_tells_parts_shapes_sizes_and_rates(neuroport):
 def test_an_experiment_names_its_data_and_options_change_it(neuroport):
     whole = neuroport("data", "info", "experiment.yaml", "--json").json
     assert [part["samples"] for part in whole["parts"]] == [16, 8, 8]
-    found = neuroport("data", "info", "yinyang", "-o", "train=64", "-o", "validation=32", "-o", "test=16", "--json").json
+    options = ("-o", "train=64", "-o", "validation=32", "-o", "test=16")
+    found = neuroport("data", "info", "yinyang", *options, "--json").json
     assert [part["samples"] for part in found["parts"]] == [64, 32, 16]
 
 
@@ -45,7 +46,7 @@ def test_a_picture_of_samples_is_drawn(neuroport, tmp_path):
     (["info", "yinyang", "-o", "dt"], "'dt' is no NAME=VALUE"),
     (["info", "yinyang", "-o", "speed=3"], "data.options.speed"),
     (["stage", "model.yaml"], "model.yaml"),
-    (["info", "tonic:Nothing", "-o", "dt=1e-3"], "Nothing"),
+    (["info", "tonic:Nothing", "-o", "dt=1e-3", "-o", "steps=9"], "Nothing"),
 ])
 def test_a_wrong_request_gets_one_message_and_exit_code_2(neuroport, arguments, said):
     done = neuroport("data", *arguments)
