@@ -4,10 +4,11 @@ from neuroport.data.binning import Binning
 from neuroport.data.encode import Analog, Current, Delta, Latency, Rate
 from neuroport.data.events import Events
 from neuroport.data.packer import Packer
-from neuroport.data.packing import Packed, stage, unpack
+from neuroport.data.packing import Packed, unpack
 from neuroport.data.plan import Part, Plan
 from neuroport.data.source import SourceInfo
 from neuroport.data.splits import Splits, split, splits
+from neuroport.data.staging import stage
 from neuroport.data.tally import StagingReport
 
 __all__ = [

@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from neuroport.data.events import Events
+from neuroport.data.layout import Layout, rows_of
 from neuroport.data.packer import Packer, Reader
-from neuroport.data.packing import Layout, rows_of
 from neuroport.data.tally import Tally, tally_of
 from neuroport.errors import InvalidData, Problem
 

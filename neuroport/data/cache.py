@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from neuroport.data.folders import VARIABLE, cache_folder
+from neuroport.data.disk import VARIABLE, cache_folder
 from neuroport.errors import NotWritten, UnusableFolder
 
 try:

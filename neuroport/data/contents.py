@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from neuroport.data.folders import cache_folder, write_whole
+from neuroport.data.disk import cache_folder, write_whole
 
 BLOCK = 1 << 20
 RACY = 2.0  # seconds: coarser than the clock of any file system in use

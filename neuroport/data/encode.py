@@ -8,8 +8,8 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from neuroport.data.layout import Layout
 from neuroport.data.packer import Packer, dense_rows
-from neuroport.data.packing import Layout
 from neuroport.data.tally import Tally, tally_of
 from neuroport.errors import InvalidData, Problem
 from neuroport.program.noise import mix, of_samples, stream_of

@@ -20,9 +20,9 @@ import numpy as np
 from neuroport.data import paths
 from neuroport.data.encode import Analog
 from neuroport.data.events import Events, columns
+from neuroport.data.layout import Layout
 from neuroport.data.options import binning, parts_of
 from neuroport.data.packer import ArrayReader, Packer, Reader, dense_rows
-from neuroport.data.packing import Layout
 from neuroport.data.plan import Part, Plan
 from neuroport.data.tally import Tally
 from neuroport.errors import InvalidData, InvalidExperiment, Problem

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from neuroport.data.packing import Packed, stage
+from neuroport.data.packing import Packed
 from neuroport.data.splits import Splits
+from neuroport.data.staging import stage
 from neuroport.errors import InvalidExperiment, Problem
 
 BETA, GAMMA, POWER = 0.2, 0.1, 10

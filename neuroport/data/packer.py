@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from neuroport.data.packing import Layout, Packed, labels_of, pack, rows_of, target_problems
+from neuroport.data.layout import Layout, pack, rows_of
+from neuroport.data.packing import Packed, labels_of, target_problems
 from neuroport.data.tally import StagingReport, Tally, tally_of
 from neuroport.errors import Invalid, InvalidData, Problem
 from neuroport.model.kinds import Kind

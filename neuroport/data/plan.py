@@ -15,8 +15,9 @@ import numpy as np
 
 from neuroport.data.cache import Entry, Memory, Sink, build, find, key_of
 from neuroport.data.contents import contents
+from neuroport.data.layout import Layout
 from neuroport.data.packer import Packer, Reader, pieces
-from neuroport.data.packing import Layout, Packed, labels_of, target_problems
+from neuroport.data.packing import Packed, labels_of, target_problems
 from neuroport.data.splits import Splits, label_problems
 from neuroport.data.tally import StagingReport, Tally, say
 from neuroport.errors import InvalidData, Problem

@@ -30,7 +30,10 @@ def drawn(
     order = epoch_order(count, seed, 0)
     sets = [order] if classes is None else [order[classes[order] == label] for label in np.unique(classes)]
     bounds = np.cumsum(list(shares.values()))
-    cuts = [np.split(one, np.floor(bounds * len(one) + 0.5).astype(int)) for one in sets]
+    # each class rounds at another point, so that small classes do not all leave the same part empty
+    phases = (np.arange(len(sets)) + 0.5) / max(len(sets), 1)
+    cuts = [np.split(one, np.floor(bounds * len(one) + phase).astype(int))
+            for one, phase in zip(sets, phases, strict=True)]
     found = (np.sort(np.concatenate(part)) for part in zip(*cuts, strict=True))
     return dict(zip((*shares, "train"), found, strict=True))
 

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from neuroport.data.events import Events
+from neuroport.data.layout import Layout
 from neuroport.data.packer import Packer
-from neuroport.data.packing import Layout, Packed, stage, target_problems
+from neuroport.data.packing import Packed, target_problems
 from neuroport.data.shares import drawn
+from neuroport.data.staging import stage
 from neuroport.data.tally import say
 from neuroport.errors import InvalidData, Problem
 

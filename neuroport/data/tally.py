@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from neuroport.data.packing import Layout
+from neuroport.data.layout import Layout
 
 FIGURES = ("samples", "events", "cropped", "merged", "clipped", "empty", "nonzero")
 

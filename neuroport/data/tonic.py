@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from neuroport.data.disk import cache_folder
 from neuroport.data.events import TIME_COLUMN, Events, columns
-from neuroport.data.folders import cache_folder
 from neuroport.data.options import binning, parts_of
 from neuroport.data.paths import expanded
 from neuroport.data.plan import Part, Plan

@@ -9,8 +9,8 @@ import numpy as np
 
 from neuroport.errors import InvalidData, Problem, listed
 from neuroport.model.graph import Model
+from neuroport.pictures.batch import of_sample
 from neuroport.pictures.palette import BLACK, BLUE, FINE, SMALL, VERMILION, canvas, shape_text, tidy
-from neuroport.pictures.sample import of_sample
 from neuroport.program import thresholds
 from neuroport.program.arrays import check_parameters
 from neuroport.program.bound import BoundNeuron

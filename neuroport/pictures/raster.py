@@ -9,8 +9,8 @@ import numpy as np
 
 from neuroport.errors import InvalidData, Problem
 from neuroport.model.graph import Model
+from neuroport.pictures.batch import of_sample
 from neuroport.pictures.palette import BLACK, FAINT, FINE, SMALL, canvas, inches, look, shape_text, tidy
-from neuroport.pictures.sample import of_sample
 
 WIDTH = 400.0  # of a panel in points, about
 INK = 0.3  # share of a panel that marks cover before they turn transparent, so that dense ones keep their shades

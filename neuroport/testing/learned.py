@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from neuroport.data.packing import Packed, stage, unpack
+from neuroport.data.packing import Packed, unpack
+from neuroport.data.staging import stage
 from neuroport.engine.base import Metrics, Options, Trainable
 from neuroport.model.graph import Model
 from neuroport.model.schedules import plateau_of

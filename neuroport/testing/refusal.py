@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neuroport import api
-from neuroport.data.packing import stage
+from neuroport.data.staging import stage
 from neuroport.engine.base import Trainable
 from neuroport.engine.capabilities import Level
 from neuroport.errors import UnsupportedModel

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from neuroport_reference.engine import ReferenceEngine, ReferenceExecutable
 
-from neuroport.data.packing import stage
+from neuroport.data.staging import stage
 from neuroport.engine.base import Noise
 from neuroport.model.losses import TET, CrossEntropy, RateMSE, TemporalCrossEntropy
 from neuroport.testing import EngineConformance

@@ -19,8 +19,8 @@ import pytest
 from recordings import write_digits
 
 from neuroport import registry
-from neuroport.data import Part, Plan, cache, contents, folders
-from neuroport.data.folders import cache_folder
+from neuroport.data import Part, Plan, cache, contents, disk
+from neuroport.data.disk import cache_folder
 from neuroport.data.packer import ArrayReader
 from neuroport.errors import NotWritten, UnusableFolder
 
@@ -165,7 +165,7 @@ def test_the_folder_follows_the_platform_where_none_is_given(tmp_path, monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(sys, "platform", "linux")
     assert cache_folder() == tmp_path / "xdg" / "neuroport"
-    monkeypatch.setattr(folders.Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr(disk.Path, "home", lambda: tmp_path / "home")
     monkeypatch.setattr(sys, "platform", "darwin")
     assert cache_folder() == tmp_path / "home" / "Library" / "Caches" / "neuroport"
 

@@ -35,8 +35,8 @@ def test_every_source_is_listed_by_the_name_to_write():
 
 def test_sizes_are_known_before_staging_and_rates_after(options):
     before = report.info("hdf5", options)
-    assert not before.cached and [part.samples for part in before.parts] == [21, 3, 6]
-    assert before.parts[0].staged_bytes == 21 * 7 * 140 and before.parts[0].dense_bytes == 21 * 50 * 140 * 4
+    assert not before.cached and [part.samples for part in before.parts] == [22, 2, 6]
+    assert before.parts[0].staged_bytes == 22 * 7 * 140 and before.parts[0].dense_bytes == 22 * 50 * 140 * 4
     assert before.parts[0].density is None and before.content_hash is None
     seen = []
     data, staged = report.stage("hdf5", options, lambda *step: seen.append(step))
@@ -67,7 +67,7 @@ def test_entries_of_the_cache_are_listed_with_their_size(options):
 def test_samples_to_look_at_are_activity_and_labels(options):
     data, _ = report.stage("hdf5", options)
     activity, labels = report.samples(data, "validation", 10)
-    assert activity.shape == (50, 3, 140) and np.array_equal(labels, data.validation.labels)
+    assert activity.shape == (50, 2, 140) and np.array_equal(labels, data.validation.labels)
 
 
 def test_what_was_lost_is_one_line_for_people(options, capsys):

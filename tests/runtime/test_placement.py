@@ -8,7 +8,8 @@ from runtime_case import small_data, small_experiment
 
 import neuroport as npt
 from neuroport.data.order import batches, epoch_order, epoch_partners
-from neuroport.data.packing import stage, unpack
+from neuroport.data.packing import unpack
+from neuroport.data.staging import stage
 from neuroport.model.augmentation import Mix, SpikeDropout
 from neuroport.runtime.placement import Rows, place
 

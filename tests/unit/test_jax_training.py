@@ -16,7 +16,8 @@ from neuroport_jax import training as batches  # noqa: E402
 from neuroport_jax.engine import JaxEngine, JaxExecutable  # noqa: E402
 from neuroport_reference.engine import ReferenceEngine  # noqa: E402
 
-from neuroport.data.packing import Packed, stage  # noqa: E402
+from neuroport.data.packing import Packed  # noqa: E402
+from neuroport.data.staging import stage  # noqa: E402
 from neuroport.engine.base import Metrics, Noise, Options, Trainable  # noqa: E402
 from neuroport.errors import InvalidData  # noqa: E402
 from neuroport.model.graph import Edge, Model  # noqa: E402

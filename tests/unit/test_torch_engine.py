@@ -17,7 +17,7 @@ from neuroport_torch import products  # noqa: E402
 from neuroport_torch.arena import Arena  # noqa: E402
 from neuroport_torch.engine import TorchEngine, TorchExecutable  # noqa: E402
 
-from neuroport.data.packing import stage  # noqa: E402
+from neuroport.data.staging import stage  # noqa: E402
 from neuroport.engine.base import Options  # noqa: E402
 from neuroport.model.graph import Model, Recurrent  # noqa: E402
 from neuroport.model.layers import Linear  # noqa: E402

@@ -13,8 +13,9 @@ from neuroport_torch.staging import Staged, unpack  # noqa: E402
 from safetensors import numpy as safetensors  # noqa: E402
 
 import neuroport as npt  # noqa: E402
-from neuroport.data.packing import stage, targets_of  # noqa: E402
+from neuroport.data.packing import targets_of  # noqa: E402
 from neuroport.data.packing import unpack as numpys_unpack  # noqa: E402
+from neuroport.data.staging import stage  # noqa: E402
 from neuroport.dynamics import ops  # noqa: E402
 from neuroport.model.graph import Model, Recurrent  # noqa: E402
 from neuroport.model.layers import Dropout, Linear  # noqa: E402
