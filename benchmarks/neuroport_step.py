@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from workload import Workload, batch_order, inputs, targets, weights
 
-from neuroport.data.packing import stage
+from neuroport.data.staging import stage
 from neuroport.engine.base import Options, Trainable
 from neuroport.model.graph import Model
 from neuroport.model.layers import Linear

@@ -13,7 +13,7 @@ from jax import lax
 
 from neuroport.errors import InvalidData, Problem
 from neuroport.model.training import Training
-from neuroport.program.augment import Words, augmented
+from neuroport.program.augment import HashDraw, Words, augmented
 from neuroport.program.bounds import to_valid
 from neuroport.program.lower import Program
 from neuroport.program.objective import (
@@ -33,6 +33,17 @@ Array = jax.Array
 
 
 WORDS = Words(jnp.uint32, lambda count: jnp.arange(count, dtype=jnp.uint32))
+
+
+class Draw(HashDraw):
+    """``HashDraw`` whose choices are made once: XLA's compiler for CPUs would draw one again wherever it is read."""
+
+    def choice(self, like: Array, count: int) -> Array:
+        # step by step: what a loop gives is not fused into what reads it. Barriers are gone before XLA fuses
+        return lax.platform_dependent(
+            cpu=lambda: lax.map(lambda now: self._hashed(now[None])[0] % self.words.constant(count), self._index(like)),
+            default=lambda: super(Draw, self).choice(like, count),
+        )
 
 
 class Staged(NamedTuple):
@@ -135,6 +146,19 @@ def unpack(values: Array, steps: int, binary: bool) -> Array:
     return jnp.moveaxis(values, 0, 1).astype(jnp.float32)
 
 
+def entering(
+    program: Program, training: Training, steps: int, binary: bool, staged: Staged, batch: Batches, seed: int,
+    epoch: Array,
+) -> Array:
+    """A batch as training sees it, (T, B, *shape). batch: rows, identities and partners of one batch, (B,)."""
+    x = unpack(staged.values[batch.order], steps, binary)
+    if not training.augmentation:
+        return x
+    partner = None if batch.partners is None else unpack(staged.values[batch.partners], steps, binary)
+    identities = batch.identities.astype(jnp.uint32)
+    return augmented(training, step_of(program), WORDS, x, partner, binary, seed, epoch, identities, Draw)
+
+
 def targets_of(labels: Array) -> Array:
     """Gathered labels as a loss takes them: classes (B,), or traces, time-major (T, B, C)."""
     return labels if labels.ndim == 1 else jnp.moveaxis(labels.reshape(*labels.shape[:2], -1), 0, 1)
@@ -179,11 +203,7 @@ def train_batches(
 
     def of_batch(state: State, batch: Batches) -> tuple[dict[str, Array], Noted]:
         samples, valid = batch.order, batch.mask
-        x = unpack(staged.values[samples], steps, binary)
-        if training.augmentation:
-            partner = None if batch.partners is None else unpack(staged.values[batch.partners], steps, binary)
-            keys = batch.identities.astype(jnp.uint32)
-            x = augmented(training, step_of(program), WORDS, x, partner, binary, seed, epoch, keys)
+        x = entering(program, training, steps, binary, staged, batch, seed, epoch)
         targets = targets_of(staged.labels[samples])
 
         def loss(free: dict[str, Array]) -> tuple[Array, Array | None]:

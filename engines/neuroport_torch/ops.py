@@ -12,6 +12,10 @@ from typing import Any
 import torch
 
 from neuroport.dynamics import ops
+from neuroport_torch import products
+
+if products.HAS_NUMBA:
+    from neuroport_torch.kernels.where import where as kernels_where
 
 Tensor = torch.Tensor
 
@@ -43,13 +47,21 @@ def _spike(u: Tensor, surrogate: Any, inclusive: bool) -> Tensor:
     return _SurrogateSpike.apply(u, surrogate, inclusive) if _recording(u) else _crossed(u, inclusive)
 
 
+def _where(condition: Tensor, a: Any, b: Any) -> Tensor:
+    chosen = None
+    if products.HAS_NUMBA and isinstance(a, Tensor) and isinstance(b, Tensor) and not (_recording(a) or _recording(b)):
+        chosen = kernels_where(condition, a, b)
+    return torch.where(condition, a, b) if chosen is None else chosen
+
+
 def _expand(x: Tensor, axis: int, like: Tensor) -> Tensor:
     return x.unsqueeze(axis).expand(like.shape)
 
 
 def _shift(x: Tensor, steps: int) -> Tensor:
-    nothing = x.new_zeros(()).expand(abs(steps), *x.shape[1:])
-    return torch.cat((nothing, x[: len(x) - steps]) if steps >= 0 else (x[-steps:], nothing))
+    count = min(abs(steps), len(x))
+    nothing = x.new_zeros(()).expand(count, *x.shape[1:])
+    return torch.cat((nothing, x[: len(x) - count]) if steps >= 0 else (x[count:], nothing))
 
 
 class _Recurrence(torch.autograd.Function):
@@ -95,7 +107,7 @@ def table(dtype: torch.dtype) -> dict[str, Any]:
             return a if condition else b
         if not isinstance(a, Tensor) and not isinstance(b, Tensor):
             a = torch.full((), a, dtype=dtype, device=condition.device)
-        return torch.where(condition, a, b)
+        return _where(condition, a, b)
 
     def select(z: Tensor, a: Any, b: Any) -> Tensor:
         value = where(z > 0, a, b)

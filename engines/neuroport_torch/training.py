@@ -24,10 +24,13 @@ from neuroport.program.objective import (
     scores,
     step_of,
 )
-from neuroport_torch import lion
+from neuroport_torch import lion, products
 from neuroport_torch.arena import Arena
 from neuroport_torch.runner import Compiled, Noise
 from neuroport_torch.staging import Staged, unpack
+
+if products.HAS_NUMBA:
+    from neuroport_torch.kernels import augment as kernels
 
 Tensor = torch.Tensor
 Tensors = dict[str, Tensor]
@@ -236,14 +239,10 @@ def train_batches(
             state.gather()
         for samples, valid, weights, part, keys, other in batches[step * size : (step + 1) * size]:
             state.arena.reset()
-            targets = staged.targets(samples)
-            x = unpack(staged, samples, compiled.dtype, state.arena)
-            if training.augmentation:
-                partner = None if partners is None else unpack(staged, other, compiled.dtype, state.arena)
-                x = augment(program, training, x, partner, staged.binary, *noise, keys)
+            targets, drawn = staged.targets(samples), Noise(*noise, keys)
+            x = entering(compiled, training, staged, samples, None if partners is None else other, drawn, state.arena)
             loss, read = judge(
-                compiled, training, state.parameters(program), start, {source: x}, targets, weights,
-                Noise(*noise, keys), state.arena,
+                compiled, training, state.parameters(program), start, {source: x}, targets, weights, drawn, state.arena,
             )
             if loss.requires_grad:
                 (loss if size == 1 else loss * part).backward()
@@ -253,15 +252,29 @@ def train_batches(
     return torch.stack(losses), torch.stack(right)
 
 
+def entering(
+    compiled: Compiled, training: Training, staged: Staged, samples: Tensor, others: Tensor | None, noise: Noise,
+    arena: Arena,
+) -> Tensor:
+    """Activity of some samples as training sees it, (T, B, *shape). others: rows to mix with, where asked for."""
+    x = unpack(staged, samples, compiled.dtype, arena)
+    if not training.augmentation:
+        return x
+    partner = None if others is None else unpack(staged, others, compiled.dtype, arena)
+    return augment(compiled.program, training, x, partner, staged.binary, noise, arena)
+
+
 @torch.no_grad()
 def augment(
-    program: Program, training: Training, x: Tensor, partner: Tensor | None, binary: bool, seed: int, epoch: int,
-    keys: Tensor,
+    program: Program, training: Training, x: Tensor, partner: Tensor | None, binary: bool, noise: Noise, arena: Arena,
 ) -> Tensor:
     """A batch (T, B, *shape) with the training's augmentations."""
+    step, eager = step_of(program), not (products.HAS_NUMBA and x.device.type == "cpu")
+    if not eager:
+        return kernels.augmented(training, step, x, partner, binary, *noise, arena).contiguous()
     words = Words(int, lambda count: torch.arange(count, device=x.device))
-    now = torch.tensor([epoch], device=x.device)
-    return augmented(training, step_of(program), words, x, partner, binary, seed, now, keys).contiguous()
+    now = torch.tensor([noise.epoch], device=x.device)
+    return augmented(training, step, words, x, partner, binary, noise.seed, now, noise.samples).contiguous()
 
 
 class Evaluated(NamedTuple):

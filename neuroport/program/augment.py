@@ -6,7 +6,7 @@ bits) draw the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from neuroport.dynamics import ops
 from neuroport.dynamics.discretize import Step
+from neuroport.model.augmentation import Augmentation
 from neuroport.model.training import Training
 from neuroport.program.noise import mix, of_samples, stream_of
 
@@ -49,21 +50,23 @@ class HashDraw:
     def move(self, x: Array, reach: int, axis: int) -> Array:
         if reach == 0:
             return x
-        first = 0 if axis == 0 else axis + 1  # behind the batch
-        turned = x.swapaxes(0, first) if first else x
-        # may run below zero, which is beyond the end for words without a sign
-        source = self._along(turned) + self.words.constant(reach) - self._of_sample(2 * reach + 1)[None, :]
-        moved = _gathered(turned, source, (source >= self.words.constant(0)) & self._inside(source, len(turned)),
-                          self.words.arange(turned.shape[1]))
-        return moved.swapaxes(0, first) if first else moved
+        # may be below zero, which is beyond any end for words without a sign
+        first = self.words.constant(reach) - self._of_sample(2 * reach + 1)
+        return self._taken(x, first, x.shape[axis and axis + 1], axis)
 
     def window(self, x: Array, steps: int) -> Array:
-        if steps >= len(x):
-            return x
-        place = self._along(x)
-        source = place + self._of_sample(len(x) - steps + 1)[None, :]
-        return _gathered(x, source, self._inside(place, steps) & self._inside(source, len(x)),
-                         self.words.arange(x.shape[1]))
+        return x if steps >= len(x) else self._taken(x, self._of_sample(len(x) - steps + 1), steps, 0)
+
+    def _taken(self, x: Array, first: Array, count: int, axis: int) -> Array:
+        """Of each sample ``count`` places along an axis, from its own ``first`` (B,) on; zeros where x has none,
+        and behind them. axis: as in ``move``."""
+        place = axis and axis + 1  # behind the batch
+        turned = x.swapaxes(0, place) if place else x
+        source = self._along(turned) + first[None, :]
+        inside = self._inside(self._along(turned), count) & self._inside(source, len(turned))
+        taken = _gathered(turned, source, inside & (source >= self.words.constant(0)),
+                          self.words.arange(turned.shape[1]))
+        return taken.swapaxes(0, place) if place else taken
 
     def _inside(self, place: Array, count: int) -> Array:
         return place < self.words.constant(count)
@@ -77,31 +80,47 @@ class HashDraw:
 
     def _values(self, like: Array) -> Array:
         """32 bits for each value, (T, B, *shape)."""
-        steps, batch, *shape = like.shape
-        units = int(np.prod(shape))
-        index = self.words.arange(steps * units).reshape(steps, 1, *shape)
-        return mix(self.keys.reshape(1, batch, *(1 for _ in shape)) ^ index, self.words.constant)
+        return self._hashed(self._index(like))
+
+    def _index(self, like: Array) -> Array:
+        """The number of each value in its sample, (T, 1, *shape)."""
+        steps, _, *shape = like.shape
+        return self.words.arange(steps * int(np.prod(shape))).reshape(steps, 1, *shape)
+
+    def _hashed(self, index: Array) -> Array:
+        """32 bits for the values of some steps, (steps, B, *shape), from their numbers (steps, 1, *shape)."""
+        return mix(self.keys.reshape(1, -1, *(1 for _ in index.shape[2:])) ^ index, self.words.constant)
 
 
 def _gathered(x: Array, source: Array, valid: Array, samples: Array) -> Array:
     """x[source[i, b], b], and zero where it is not valid. source, valid: (M, B)."""
     found = x[ops.where(valid, source, source ^ source), samples[None, :]]
     shown = valid.reshape(*valid.shape, *(1 for _ in x.shape[2:]))
-    return ops.where(shown, found, found * 0.0)
+    return ops.where(shown, found, 0.0)
+
+
+def keyed(
+    training: Training, words: Words, seed: int, epoch: Array, samples: Array
+) -> Iterator[tuple[Augmentation, Array]]:
+    """Every augmentation of a training, in order, with the keys of its draws, (B,).
+
+    epoch: (1,), samples: (B,) identities in the whole data set, words of the engine.
+    """
+    for place, augmentation in enumerate(training.augmentation):
+        stream = stream_of(f"augmentation {place}")
+        yield augmentation, of_samples(stream, seed, epoch, samples, words.constant)
 
 
 def augmented(
     training: Training, step: Step, words: Words, x: Array, partner: Array | None, binary: bool,
-    seed: int, epoch: Array, samples: Array,
+    seed: int, epoch: Array, samples: Array, draw: type[HashDraw] = HashDraw,
 ) -> Array:
-    """A batch (T, B, *shape) with every augmentation of a training, in order.
+    """A batch (T, B, *shape) with every augmentation of a training, in order. epoch, samples: as ``keyed`` takes them.
 
-    epoch: (1,), samples: (B,) identities in the whole data set, words of the engine. partner: (T, B, *shape).
+    partner: (T, B, *shape). draw: an engine's own, of equal numbers.
     """
-    for place, augmentation in enumerate(training.augmentation):
-        stream = stream_of(f"augmentation {place}")
-        draw = HashDraw(words, of_samples(stream, seed, epoch, samples, words.constant), binary)
-        x = augmentation.apply(x, draw, step, partner)
+    for augmentation, keys in keyed(training, words, seed, epoch, samples):
+        x = augmentation.apply(x, draw(words, keys, binary), step, partner)
     return x
 
 
