@@ -4,7 +4,7 @@
 
 A step whose input lies ready on the device, the same in every step, is compared with steps on staged, bit-packed data:
 samples in the shared order of an epoch, gathered, unpacked, and changed by one augmentation each, or by several. They
-take turns in one process an engine; overheads are taken within rounds. "alone" is that part of the step by itself.
+take turns in one process an engine, each after a run on the fixed input. "alone" is that part of the step by itself.
 --write: the tables become benchmarks/results/staging_overhead_cpu.md and .json. Run from a checkout:
 PYTHONPATH=.:engines
 """
@@ -52,7 +52,7 @@ from neuroport.program.lower import lower
 
 RESULT = Path(__file__).parent / "results" / "staging_overhead_cpu"
 SETTLE = 0.05  # seconds between two runs: threads of the last one spin for some milliseconds before they sleep
-FIXED, STAGED = "fixed input", "staged"
+STAGED = "staged"
 AUGMENTATIONS: dict[str, tuple[Augmentation, ...]] = {
     "SpikeDropout(p=0.1)": (SpikeDropout(p=0.1),),
     "NoiseSpikes(rate=1)": (NoiseSpikes(rate=1.0),),
@@ -197,39 +197,38 @@ def cpu_ms(work: Callable[[int], None], epoch: int) -> float:
 
 
 def measure(engine: str, rounds: int) -> dict[str, Any]:
-    """CPU-ms a step of each variant in each round, and of making its batches alone."""
-    variants = {FIXED: make(engine, (), True), STAGED: make(engine, (), False)}
+    """CPU-ms a step of each variant in each round, of the fixed input just before it, and of its batches alone."""
+    fixed = make(engine, (), True)
+    variants = {STAGED: make(engine, (), False)}
     variants |= {name: make(engine, augmentation, False) for name, augmentation in AUGMENTATIONS.items()}
-    steps: dict[str, list[float]] = {name: [] for name in variants}
-    alone: dict[str, list[float]] = {name: [] for name in variants if name != FIXED}
+    found: dict[str, dict[str, list[float]]] = {name: {"fixed": [], "step": [], "alone": []} for name in variants}
     names = list(variants)
     for index in range(-1, rounds):  # the first one warms up
         first = index % len(names)
         for name in names[first:] + names[:first]:
-            found = cpu_ms(variants[name].step, index + 1)
-            made = cpu_ms(variants[name].alone, index + 1) if variants[name].alone else None
-            if index >= 0:
-                steps[name].append(found)
-                if made is not None:
-                    alone[name].append(made)
+            works = (fixed.step, variants[name].step, variants[name].alone)
+            for kind, work in zip(found[name], works, strict=True):
+                assert work
+                took = cpu_ms(work, index + 1)
+                if index >= 0:
+                    found[name][kind].append(took)
     versions = {"python": platform.python_version()}
     versions |= {name: neuroport_step._version(name) for name in (*neuroport_step.FRAMEWORKS[engine], "numpy")}
-    return {"versions": versions, "step_cpu_ms": steps, "alone_cpu_ms": alone}
+    return {"versions": versions, "cpu_ms": found}
 
 
 def summary(found: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Medians; ``overhead_ms`` and ``overhead`` against the fixed input within rounds."""
-    steps, rows = found["step_cpu_ms"], {}
-    for name, values in steps.items():
-        more = [value - base for value, base in zip(values, steps[FIXED], strict=True)]
-        rows[name] = {"step_ms": median(values)}
-        if name != FIXED:
-            rows[name] |= {
-                "overhead_ms": median(more),
-                "overhead": median([value / base for value, base in zip(more, steps[FIXED], strict=True)]),
-                "alone_ms": median(found["alone_cpu_ms"][name]),
-                "alone": median(found["alone_cpu_ms"][name]) / median(steps[FIXED]),
-            }
+    """Medians, in ms and in parts of the step on the fixed input; ``overhead`` is of differences in a pair of runs."""
+    rows = {}
+    base = median(took for times in found["cpu_ms"].values() for took in times["fixed"])
+    for name, times in found["cpu_ms"].items():
+        pairs = list(zip(times["fixed"], times["step"], strict=True))
+        rows[name] = {
+            "fixed_ms": median(times["fixed"]), "step_ms": median(times["step"]),
+            "overhead_ms": median(step - fixed for fixed, step in pairs),
+            "overhead": median(step / fixed - 1 for fixed, step in pairs),
+            "alone_ms": median(times["alone"]), "alone": median(times["alone"]) / base,
+        }
     return rows
 
 
@@ -245,11 +244,12 @@ def markdown(report: dict[str, Any]) -> str:
         'spikes there are to work on. "alone" is order, gathering, unpacking and augmentation without the step.',
     ]
     for engine, rows in report["summary"].items():
-        lines += ["", f"## {engine}", "", "| | step | overhead | of the step | alone | of the step |", "|---" * 6 + "|"]
+        head = "| | fixed input | step | overhead | of the step | alone | of the step |"
+        lines += ["", f"## {engine}", "", head, "|---" * 7 + "|"]
         for name, row in rows.items():
-            said = [f"{row['overhead_ms']:.1f}", f"{row['overhead']:.1%}", f"{row['alone_ms']:.1f}",
-                    f"{row['alone']:.1%}"] if "overhead" in row else [""] * 4
-            lines.append(f"| {name} | {row['step_ms']:.1f} | {' | '.join(said)} |")
+            lines.append(
+                f"| {name} | {row['fixed_ms']:.1f} | {row['step_ms']:.1f} | {row['overhead_ms']:.1f} | "
+                f"{row['overhead']:.1%} | {row['alone_ms']:.2f} | {row['alone']:.1%} |")
     lines.append("")
     for engine, found in report["measured"].items():
         lines.append(f"- {engine}: " + ", ".join(f"{name} {version}" for name, version in found["versions"].items()))

@@ -19,6 +19,7 @@ from neuroport.model.regularizers import Regularizer
 from neuroport.model.training import Training
 from neuroport.program import initialize
 from neuroport.program.arrays import Given, check_run
+from neuroport.program.formulas import check_formulas
 from neuroport.program.lower import Program, lower
 
 CACHED = 16  # executables that run() and gradients() keep
@@ -154,6 +155,7 @@ def _check_training(training: Any, model: Model) -> None:
     problems = training.problems_with(model)
     if problems:
         raise InvalidExperiment([problem.under("training") for problem in problems])
+    check_formulas(lower(model), training)
 
 
 def _choose(wanted: Wanted, engine: str | Engine | None) -> Choice:

@@ -86,7 +86,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)  # at once: a compiler that still works in another thread would crash in an orderly exit
     except BrokenPipeError:  # whoever read our output has had enough, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -154,4 +154,6 @@ def write_traces(of: Simulated, path: Path) -> None:
 
 def draw(of: Simulated, path: Path) -> None:
     """Raises NotWritten."""
-    save(raster(of.described.model, of.found.records, of.given.inputs, of.found.outputs), path)
+    decided = of.to_data()["decision"]
+    save(raster(of.described.model, of.found.records, of.given.inputs, of.found.outputs,
+                decision=None if decided is None else decided[0]), path)

@@ -38,6 +38,7 @@ def train(
     keep: Annotated[int, typer.Option(help="How many of the newest checkpoints are kept.")] = 3,
     log: Annotated[str, typer.Option(
         help="Where else metrics go: some of csv, tensorboard, wandb; separated by commas.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
     imports: Imports = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -57,7 +58,8 @@ def train(
         watchers = [*_loggers(log, folder), *([] if quiet else [LiveProgress(errors)])]
         try:
             with warnings_on(errors):
-                run = fit(described, engine, folder, watchers, device, resume=resume, checkpoint=checkpoints)
+                run = fit(described, engine, folder, watchers, device, resume=resume, checkpoint=checkpoints,
+                          overwrite=overwrite)
         except KeyboardInterrupt:
             errors.print(f"stopped; the same command with --resume --out {folder} goes on from the last checkpoint",
                          soft_wrap=True)

@@ -28,6 +28,10 @@ class Packed:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape))
+        return f"<Packed {len(self)} samples of {self.steps} steps x {shape}, {self.layout}>"
+
     @property
     def binary(self) -> bool:
         """Whether values are bits."""

@@ -63,6 +63,10 @@ class Splits:
             found += label_problems(part, packed.labels, self.classes)
         return found
 
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {packed!r}" for name, packed in self.parts.items())
+        return f"<Splits {self.name}, {self.classes} classes: {parts}>"
+
     @property
     def parts(self) -> dict[str, Packed]:
         """The parts that there are, by name."""
@@ -118,6 +122,19 @@ def label_problems(part: str, labels: np.ndarray, classes: int, numbers: np.ndar
 Pair = tuple[Any, Any] | Events
 
 
+def _class_count(labels: np.ndarray) -> int:
+    """How many classes labels name. Raises InvalidData where some of them have no sample."""
+    if labels.ndim != 1 or not len(labels):
+        return 0
+    counts = np.bincount(labels)
+    empty = np.flatnonzero(counts == 0)
+    if len(empty):
+        wrong = f"run from {labels.min()} to {labels.max()}, but class {empty[0]} has no sample"
+        mend = "count classes from 0" + (" (y - 1)" if labels.min() == 1 else "")
+        raise InvalidData([Problem("labels", wrong, f"{mend}; or give classes={len(counts)} if that is meant")])
+    return len(counts)
+
+
 def splits(
     train: Pair, validation: Pair, test: Pair | None = None, classes: int = 0, name: str = "arrays",
     using: Packer | None = None, layout: Layout | None = None,
@@ -141,7 +158,7 @@ def splits(
     if problems:
         raise InvalidData(problems, f"data {name!r}")
     say(name, [packed.report for packed in parts.values()])
-    return Splits(**parts, classes=classes, name=name)
+    return Splits(**parts, classes=classes or _class_count(parts["train"].labels), name=name)
 
 
 def split(
@@ -170,7 +187,7 @@ def split(
     chosen = drawn(len(labels), shares, seed, labels if labels.ndim == 1 else None,
                    None if groups is None else np.asarray(groups))
     pairs = {part: x.read(rows) if events else (x[rows], labels[rows]) for part, rows in chosen.items()}
-    count = classes or (int(labels.max()) + 1 if labels.ndim == 1 else 0)
+    count = classes or _class_count(labels)
     return splits(**pairs, classes=count, name=name, using=using, layout=layout)
 
 

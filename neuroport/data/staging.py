@@ -55,7 +55,13 @@ def _activity_problems(x: np.ndarray, layout: Layout | None, steps: int | None) 
             problems.append(Problem("x", "holds values that are NaN or infinite in float32", "replace or remove them"))
         return problems
     top = 1 if layout == "bits" else 255
-    if x.size and not (np.all(np.isfinite(x)) and x.min() >= 0 and x.max() <= top and np.all(x == np.floor(x))):
-        mend = 'bin or encode it first, or give layout="floats"'
-        problems.append(Problem("x", f"holds values that are no whole numbers in 0..{top}", mend))
+    if x.size and x.dtype.kind == "f" and not np.isfinite(x).all():
+        first = tuple(int(index) for index in np.argwhere(~np.isfinite(x))[0])
+        return [*problems, Problem("x", f"holds NaN or infinity, the first at {first}", "replace or remove it")]
+    bad = (x < 0) | (x > top) | (x != np.floor(x)) if x.dtype.kind != "b" else np.zeros(1, bool)
+    if bad.any():
+        first = tuple(int(index) for index in np.argwhere(bad)[0])
+        wrong = f"holds values that are no whole numbers in 0..{top}: {x[first]:g} at {first}, and {bad.sum() - 1} more"
+        mend = 'give layout="floats" for currents, or encode them as spikes: using=npt.data.Rate(...), Latency(...)'
+        problems.append(Problem("x", wrong, mend))
     return problems

@@ -266,8 +266,12 @@ def _names_of(described: Any) -> list[str]:
     return [*getattr(described, "model_fields", {}), *getattr(described, "also", ())]
 
 
+# what other libraries call it
+SYNONYMS = {"lr": "learning_rate", "beta": "decay", "threshold": "v_threshold", "wd": "weight_decay"}
+
+
 def _closest(word: str, known: Sequence[str]) -> str:
-    close = closest(word, known)
+    close = SYNONYMS[word] if SYNONYMS.get(word) in known else closest(word, known)
     if close:
         return f"did you mean {close!r}?"
     return f"remove it; the fields are: {', '.join(known)}" if known else "remove it"

@@ -20,6 +20,7 @@ from neuroport.pictures.histograms import rates, weights
 from neuroport.pictures.membranes import membranes
 from neuroport.pictures.raster import raster
 from neuroport.program.lower import lower
+from neuroport.program.objective import decision, judged_output
 from neuroport.runtime.evaluate import evaluate
 from neuroport.runtime.prepare import load_data
 from neuroport.runtime.run import Run
@@ -58,9 +59,13 @@ def figures(
         wrong = f"there is no sample {sample}, the {part} set holds {judged.samples}"
         raise InvalidData([Problem("sample", wrong, f"give a number from 0 to {judged.samples - 1}")])
     inputs = unpack(data.parts[part], np.array([sample]))
-    populations = list(lower(model).neurons)
+    program, settings = lower(model), experiment.training
+    populations = list(program.neurons)
     seen = api.run(model, run.parameters, inputs, judged.engine, populations, device=judged.device)
-    found["raster"] = raster(model, seen.records, inputs, seen.outputs)
+    outputs = seen.outputs if isinstance(seen.outputs, dict) else {judged_output(program, settings): seen.outputs}
+    scored = decision(program, settings, outputs)
+    chosen = None if scored is None else int(scored[0].argmax())
+    found["raster"] = raster(model, seen.records, inputs, seen.outputs, decision=chosen)
     for name in populations:
         found[f"membranes-{name}"] = membranes(model, run.parameters, seen.records, name)
     return found

@@ -22,14 +22,15 @@ HEIGHTS, OUTPUT_HEIGHT = (3.5, 12.0), 8.0  # of panels, relative: the square roo
 
 def raster(
     model: Model, records: Mapping[str, Mapping[str, Any]], inputs: Any = None, outputs: Any = None,
-    sample: int = 0, figure: Any = None,
+    sample: int = 0, figure: Any = None, decision: int | None = None,
 ) -> Any:
     """The spikes of one sample through the layers, above one another in time.
 
     records: as a run gives them, ``records[node]["spikes"]`` (T, B, *shape), a panel for each
     population in the model's order; images are flattened. inputs: (T, B, *shape) or a dict of them, a
     panel above for each. outputs: (T, B, *shape) or a dict of them, a panel below for each: curves, or
-    marks where the output spikes. sample: which of the batch. A step with several spikes of one neuron
+    marks where the output spikes. sample: which of the batch. decision: the class that it is taken for, drawn strong
+    among the outputs; None: the largest on average is. A step with several spikes of one neuron
     has one mark. Raises InvalidData where there is nothing to draw.
     """
     above = {name: of_sample(values, sample, name) for name, values in _named(inputs, "input").items()}
@@ -53,7 +54,7 @@ def raster(
         if _are_spikes(values) and (values.any() or not output):
             said = _marks(axis, flat, milliseconds, points * height)
         elif output or flat.shape[1] <= FEW:
-            said, curved = _curves(axis, flat, milliseconds, output), True
+            said, curved = _curves(axis, flat, milliseconds, output, decision), True
         else:
             said = _image(axis, flat, milliseconds)
         tidy(axis).set_ylabel("value" if curved else unit[:-1], fontsize=SMALL)
@@ -106,11 +107,12 @@ def _image(axis: Any, values: np.ndarray, milliseconds: float) -> str:
     return f"from {values.min():.3g} (dark) to {values.max():.3g} (bright)"
 
 
-def _curves(axis: Any, traces: np.ndarray, milliseconds: float, output: bool) -> str:
-    """A curve each; of outputs the strongest on average is drawn strong."""
-    means = traces.mean(0)
-    chosen, times = int(means.argmax()) if output else -1, np.arange(len(traces)) * milliseconds
-    named = sorted(np.argsort(-means, kind="stable")[:CURVES].tolist())
+def _curves(axis: Any, traces: np.ndarray, milliseconds: float, output: bool, decision: int | None) -> str:
+    """A curve each; of outputs the decision, or the largest on average, is drawn strong."""
+    means, times = traces.mean(0), np.arange(len(traces)) * milliseconds
+    chosen = -1 if not output else int(means.argmax()) if decision is None else decision
+    first = np.argsort(-means, kind="stable")[:CURVES].tolist()
+    named = sorted({*first, chosen} - {-1})
     others = np.setdiff1d(np.arange(traces.shape[1]), named)
     if others.size:
         axis.plot(times, traces[:, others], color=FAINT, linewidth=0.5)
@@ -120,4 +122,7 @@ def _curves(axis: Any, traces: np.ndarray, milliseconds: float, output: bool) ->
         return f"mean {means[0]:.3g}"
     axis.legend(fontsize=FINE, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5),
                 ncols=1 + (len(named) - 1) // 10, handlelength=2.5)
-    return f"number {chosen} has the largest mean (drawn strong)" if output else "a curve each"
+    if not output:
+        return "a curve each"
+    why = "has the largest mean" if decision is None else "is the decision"
+    return f"number {chosen} {why} (drawn strong)"

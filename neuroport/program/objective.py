@@ -82,6 +82,13 @@ def scores(program: Program, training: Training, activity: Mapping[str, Array]) 
     return training.loss.scores(activity[judged_output(program, training)], step_of(program))
 
 
+def decision(program: Program, training: Training, outputs: Mapping[str, Array]) -> Array | None:
+    """What a run's outputs (T, B, *shape) by Output node are scored for, (B, C); None where there are no classes."""
+    name = judged_output(program, training)
+    found = outputs[name]
+    return scores(program, training, {name: found.reshape(*found.shape[:2], -1)})
+
+
 def measured(
     program: Program, training: Training, activity: Mapping[str, Array], targets: Array
 ) -> dict[str, Array]:

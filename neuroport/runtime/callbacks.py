@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is about to happen. samples: of the training set; engine and device: their names.
+    """What is about to happen. samples: of the training set; steps, shape: of each; engine and device: their names.
 
     first_epoch: from 1; later where a training is resumed. Rows of epochs before it were told
     already, those from it on may have been.
@@ -27,6 +27,8 @@ class Plan:
     samples: int
     experiment: Experiment
     first_epoch: int = 1
+    steps: int = 0
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def _given(run: Any, parameters: Mapping[str, Any] | None) -> tuple[Experiment, 
     if not isinstance(run, Run):
         wrong = f"is no Run and no folder of one (got {type(run).__name__})"
         raise InvalidExperiment([Problem("run", wrong, "give what fit() returned, or its folder")])
-    trained_by = None if run.summary is None else run.summary.get("engine")
+    trained_by = run.trained_by
     return run.experiment, run.parameters if parameters is None else parameters, trained_by
 
 

@@ -33,7 +33,7 @@ def fit(
     experiment: Experiment, engine: str | Engine | None = None, out: str | Path | None = None,
     callbacks: Sequence[Callback] = (), device: str | None = None, data: Splits | None = None,
     resume: bool = False, checkpoint: Checkpoints | None = EVERY_EPOCH, memory: int | None = None,
-    parameters: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None, overwrite: bool = False,
 ) -> Run:
     """Train, pick the best parameters on the validation set, judge those once on the test set.
 
@@ -42,7 +42,8 @@ def fit(
     ``out`` from its newest checkpoint, to the same result as if it had never stopped; where no run was begun
     there, one is; where it has ended, it is returned. checkpoint: when to write them; None: never. memory: bytes
     that the data may take on the device; None: half of what is free. What does not fit is streamed, to equal batches.
-    parameters: to start from, by "node.parameter"; None: those that the experiment's seed draws.
+    parameters: to start from, by "node.parameter"; None: those that the experiment's seed draws. overwrite: the run
+    that ``out`` holds makes room for this one.
 
     Raises NeuroportError: InvalidExperiment, InvalidData, UnsupportedModel, CannotResume and others before
     anything runs; TrainingDiverged where a loss is no number, NotWritten where the disk is full.
@@ -66,13 +67,13 @@ def fit(
     reached = Reached() if held is None else Reached.of(held)
     folder = None
     if out is not None:
-        folder = RunFolder.create(out, experiment) if was is None else RunFolder.reopen(
+        folder = RunFolder.create(out, experiment, overwrite) if was is None else RunFolder.reopen(
             was.path, experiment, reached.history)
     keeper = Keeper(folder, checkpoint) if folder is not None and checkpoint is not None else None
     course = Course(experiment, executable, data, folder, callbacks, origin, keeper, reached, memory)
     plan = Plan(
         experiment.name or "training", choice.name, choice.device, experiment.training.epochs, len(data.train),
-        experiment, reached.epoch + 1,
+        experiment, reached.epoch + 1, data.steps, data.shape,
     )
     try:
         for callback in callbacks:

@@ -34,19 +34,23 @@ class RunFolder:
     path: Path
 
     @staticmethod
-    def create(path: str | Path, experiment: Experiment) -> RunFolder:
-        """Claim a folder for a new run and write its experiment.
+    def create(path: str | Path, experiment: Experiment, overwrite: bool = False) -> RunFolder:
+        """Claim a folder for a new run and write its experiment. overwrite: files of another run there are removed.
 
         Raises UnusableFolder where it cannot be written or holds another run.
         """
         path = Path(path)
         held = held_files(path)
-        if held:
+        if held and not overwrite:
             raise UnusableFolder(
-                f"{path} holds another run already (found {', '.join(held)})\n"
-                "  mend: choose a new folder, remove this one, or go on with its run: --resume, fit(..., resume=True)"
+                f"{path} holds another run already (found {', '.join(held)})\n  mend: choose a new folder, go on with "
+                "that run (--resume, fit(..., resume=True)), or replace it (--overwrite, fit(..., overwrite=True))"
             )
         with _opening(path):
+            for name in FILES:
+                (path / name).unlink(missing_ok=True)
+            for file in checkpoint_files(path):
+                file.unlink()
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             _remove_rests(path)
             write_atomically(path / EXPERIMENT, experiment.to_yaml().encode())

@@ -9,6 +9,7 @@ from neuroport.data.packing import Packed
 from neuroport.data.splits import Splits
 from neuroport.errors import InvalidData, InvalidExperiment, Problem
 from neuroport.model.training import Experiment, Training
+from neuroport.program.formulas import check_formulas
 from neuroport.program.lower import Program, lower
 from neuroport.program.objective import judged_output
 
@@ -16,14 +17,19 @@ from neuroport.program.objective import judged_output
 def load_data(experiment: Experiment) -> Splits:
     """The data that an experiment names. Raises InvalidExperiment or InvalidData."""
     if experiment.data is None:
-        mend = "add `data: {source: braille}`, or give data=npt.data.splits(train=(x, y), ...)"
-        raise InvalidExperiment([Problem("data", "is missing", mend)])
+        mend = ("a run on your own arrays takes them again, data=npt.data.split(x, y); from a shell, save them with "
+                "np.savez and write data: {source: npz, options: {path: FILE}}")
+        raise InvalidExperiment([Problem("data", "is missing: the experiment names none", mend)])
     return registry.load_data(experiment.data.source, experiment.data.options)
 
 
 def check_fit(experiment: Experiment, data: Splits) -> None:
     """Whether model, loss and data fit together. Raises InvalidData with every problem."""
+    if not isinstance(data, Splits):
+        mend = "give npt.data.split(x, y), or npt.data.splits(train=(x, y), validation=(x, y))"
+        raise InvalidData([Problem("data", f"is a {type(data).__name__}, no Splits", mend)])
     program, training = lower(experiment.model), experiment.training
+    check_formulas(program, training)
     problems = [*_inputs(program, data), *_targets(program, training, data)]
     if problems:
         raise InvalidData(problems, f"data {data.name!r} for this model")
@@ -37,7 +43,10 @@ def _inputs(program: Program, data: Splits) -> list[Problem]:
     problems = []
     if shape != data.shape:
         wrong = f"expects {shape} a step, the data has {data.shape}"
-        problems.append(Problem(f"model.nodes.{name}", wrong, f"give the Input shape={data.shape}"))
+        mend = f"give the Input shape={data.shape}"
+        if len(shape) == 1 and data.steps == shape[0]:
+            mend = "the data has as many steps as the model has inputs: swap its axes, x.swapaxes(1, 2)"
+        problems.append(Problem(f"model.nodes.{name}", wrong, mend))
     if data.dt is not None and not math.isclose(data.dt, program.model.dt, rel_tol=1e-6):
         wrong = f"is {program.model.dt:g} s, the data was staged at {data.dt:g} s a step"
         problems.append(Problem("model.dt", wrong, "give both the same"))

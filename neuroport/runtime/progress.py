@@ -27,8 +27,9 @@ class LiveProgress(Callback):
     def on_start(self, plan: Plan) -> None:
         self.plan, self.validated, self.speed = plan, "", 0.0
         title = f"[bold]{escape(plan.name)}[/bold] on {plan.engine} ({plan.device})"
+        size = f" of {plan.steps} steps x {' x '.join(map(str, plan.shape))}" if plan.steps else ""
         goes_on = f", goes on in epoch {plan.first_epoch}" if plan.first_epoch > 1 else ""
-        self.console.print(f"{title}: {plan.samples} samples, {plan.epochs} epochs{goes_on}", soft_wrap=True)
+        self.console.print(f"{title}: {plan.samples} samples{size}, {plan.epochs} epochs{goes_on}", soft_wrap=True)
         bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(bar_width=24),
             TextColumn("{task.fields[shown]}"), console=self.console, transient=True,

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 from neuroport.errors import UnusableFolder
 from neuroport.model.graph import Model
 from neuroport.model.training import Experiment
-from neuroport.runtime.folder import BEST, EXPERIMENT, FILES, LAST, METRICS, SUMMARY, held_files
+from neuroport.runtime.checkpoint import BrokenCheckpoint, Checkpoint
+from neuroport.runtime.folder import BEST, EXPERIMENT, FILES, LAST, METRICS, SUMMARY, checkpoint_files, held_files
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,22 @@ class Run:
     summary: dict[str, Any] | None
     history: list[dict[str, Any]]
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        done = "unfinished" if self.summary is None else f"on {self.summary['engine']}"
+        return f"<Run {self.experiment.name or 'unnamed'} {done}, {len(self.history)} epochs, folder {self.folder}>"
+
+    @property
+    def trained_by(self) -> str | None:
+        """The engine that trains it, as its summary or its newest checkpoint says; None where neither is there."""
+        if self.summary is not None:
+            return str(self.summary["engine"])
+        for file in checkpoint_files(self.folder) if self.folder else ():
+            try:
+                return str(Checkpoint.read(file).facts["engine"])
+            except (BrokenCheckpoint, LookupError):
+                continue
+        return None
 
     @property
     def model(self) -> Model:

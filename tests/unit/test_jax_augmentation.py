@@ -79,12 +79,12 @@ def test_a_step_of_training_is_taken_on_the_batch_of_the_definition() -> None:
 def test_choices_are_stored_and_not_drawn_again_in_the_loop_that_reads_them_shifted() -> None:
     executable = JaxEngine().compile(*CASES[0].options(Training(augmentation=(TimeJitter(reach=2e-3),))))
     data, steps, binary = executable.stage(CASES[0].packed())
-    rows = jnp.zeros(5, jnp.int32)
 
-    def made(epoch: jax.Array) -> jax.Array:
+    def made(rows: jax.Array, epoch: jax.Array) -> jax.Array:
         batch = Batches(rows, jnp.ones(5), rows, None)
         return entering(executable.program, executable.training, steps, binary, data, batch, 0, epoch)
 
-    loops = jax.jit(made).lower(jnp.zeros(1, jnp.uint32)).compile().as_text().split("\n\n")
+    compiled = jax.jit(made).lower(jnp.zeros(5, jnp.int32), jnp.zeros(1, jnp.uint32)).compile()
+    loops = compiled.as_text().split("\n\n")
     drawing, shifting = ([loop for loop in loops if word in loop] for word in (" remainder(", " pad("))
     assert drawing and shifting and not any(loop in shifting for loop in drawing)
