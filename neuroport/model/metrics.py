@@ -18,11 +18,11 @@ from neuroport.model.kinds import Kind
 class Metric(Kind):
     """The mean of ``per_sample`` over a data set. name: what it is called in results; the class's where not given.
 
-    targets: what a data set must hold, as with a ``Loss``.
+    targets: what a data set must hold, as with a ``Loss``; "any" where it makes no difference.
     """
 
     error_class: ClassVar[type[Invalid]] = InvalidExperiment
-    targets: ClassVar[Literal["classes", "traces"]] = "classes"
+    targets: ClassVar[Literal["classes", "traces", "any"]] = "any"
 
     name: str | None = None
 
@@ -38,6 +38,8 @@ class Metric(Kind):
 
 class TopK(Metric):
     """1 where the target is among the ``k`` largest sums over time, else 0. Ties count for the target."""
+
+    targets: ClassVar[Literal["classes", "traces", "any"]] = "classes"
 
     k: int = Field(5, gt=0)
 

@@ -85,7 +85,7 @@ class Training(Description):
         for index, metric in enumerate(self.metrics):
             if metric.label in labels[:index]:
                 yield Problem(f"metrics.{index}", f"a second metric is called {metric.label!r}", "give it a name")
-            if metric.targets != self.loss.targets:
+            if metric.targets not in ("any", self.loss.targets):
                 wrong = f"measures {metric.targets}, the loss {type(self.loss).__name__} learns {self.loss.targets}"
                 yield Problem(f"metrics.{index}", wrong, "take a metric of the loss's targets")
 

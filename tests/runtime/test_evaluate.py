@@ -144,7 +144,7 @@ def test_plain_data_is_json_and_the_report_is_short(run):
     ({"run": "nowhere"}, "nowhere is not the folder of a run"),
     ({"run": 7}, r"is no Run and no folder of one \(got int\)"),
     ({"run": small_experiment()}, "parameters: are missing"),
-    ({"data": None}, "data=npt.data.splits"),
+    ({"data": None}, "data=npt.data.split"),
     ({"engine": "torhc"}, "did you mean 'torch'"),
     ({"parameters": {}}, "0_linear.weight"),
     ({"data": splits((np.zeros((4, 5, 3)), np.zeros(4, int)), (np.zeros((4, 5, 3)), np.zeros(4, int)))},

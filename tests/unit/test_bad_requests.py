@@ -283,7 +283,7 @@ CASES: dict[str, tuple[Callable[[], Any], str, str]] = {
         lambda: gradients(np.full((5, 2, 3), np.nan), loss="TraceMSE"), "targets: holds 30 values", "replace"),
     "an unknown loss": (lambda: gradients(np.array([0, 1]), loss="MSE"), "loss", "CrossEntropy"),
     "a seed that is a text": (lambda: npt.init(model(), "x"), "seed", "integer"),
-    "a data set that is no spikes": (lambda: npt.data.stage(X + 0.5, np.zeros(5, int)), "x", "bin or encode"),
+    "a data set that is no spikes": (lambda: npt.data.stage(X + 0.5, np.zeros(5, int)), "x", "encode them"),
 }
 
 

@@ -64,7 +64,7 @@ def test_step_8j_plus_k_lies_in_bit_k_of_byte_j():
 @pytest.mark.parametrize(("x", "y", "said"), [
     (np.full((2, 4, 1), 0.5), np.zeros(2, int), "no whole numbers"),
     (np.full((2, 4, 1), -1), np.zeros(2, int), "no whole numbers"),
-    (np.full((2, 4, 1), np.nan), np.zeros(2, int), "no whole numbers"),
+    (np.full((2, 4, 1), np.nan), np.zeros(2, int), r"NaN or infinity, the first at \(0, 0, 0\)"),
     (np.full((2, 4, 1), 256), np.zeros(2, int), "no whole numbers"),
     (np.zeros((2, 4)), np.zeros(2, int), r"give \(samples, steps"),
     (np.zeros((2, 4, 1)), np.zeros(3, int), "3 labels for 2 samples"),

@@ -221,7 +221,8 @@ def test_one_batch_a_step_has_no_loop_over_batches(accumulate: int, deep: int) -
     groups = 4 // accumulate
     traced = jax.make_jaxpr(lambda state: batches.train_batches(
         executable.program, executable.training, executable._optimizer, steps, binary, state, data,
-        jax.numpy.asarray(order_of(4)), jax.numpy.ones((4, B)), jax.numpy.ones(groups), 7,
+        batches.Batches(*(jax.numpy.asarray(part) for part in (order_of(4), np.ones((4, B)), order_of(4))), None),
+        jax.numpy.ones(groups), 7,
         jax.numpy.zeros(1, jax.numpy.uint32),
     ))(state)
     assert depth(traced.jaxpr) == deep  # over steps of the optimizer, and over time

@@ -42,6 +42,7 @@ def draw_everything():
         "rates": pictures.rates({"1_lif": found.records["1_lif"]["spikes"].mean((0, 1))}, dt=model.dt),
         "confusion": pictures.confusion(counts, ["a rather long label", "another long label", "c"]),
         "graph": pictures.graph(model),
+        "samples": pictures.samples(inputs[:, :3], np.arange(3), model.dt),
     }
 
 
@@ -202,6 +203,7 @@ def test_a_picture_is_drawn_into_a_given_part_of_a_figure(name):
         "rates": lambda: pictures.rates({"1_lif": np.full(6, 0.1)}, figure=left),
         "confusion": lambda: pictures.confusion(np.eye(3, dtype=int), figure=left),
         "graph": lambda: pictures.graph(model, left),
+        "samples": lambda: pictures.samples(inputs[:, :2], figure=left),
     }[name]
     assert draw() is left
     assert left.axes and not right.axes

@@ -159,7 +159,7 @@ def test_a_saturated_population_is_named_with_a_mend():
     ({"data": splits((patterns(6, 0)[0], np.arange(6)), patterns(6, 1))}, "2 outputs, the data has 6 classes"),
     ({"engine": "refrence"}, "did you mean 'reference'"),
     ({"device": "cuda:7"}, "cuda:7"),
-    ({"data": None}, r"data: is missing\n.*source: braille"),
+    ({"data": None}, r"data: is missing.*\n.*data=npt.data.split"),
 ])
 def test_what_does_not_fit_together_is_refused_before_anything_runs(tmp_path, change, said):
     options = {"engine": "reference", "data": small_data(), "out": tmp_path / "run", **change}
