@@ -15,7 +15,7 @@ import optax
 from neuroport.data.packing import Packed
 from neuroport.engine.base import Engine, Gradients, Metrics, Noise, Options, Record, RunResult, Trainable
 from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
-from neuroport.program.augment import needs_partner
+from neuroport.program.augment import partners_of
 from neuroport.program.bounds import to_free
 from neuroport.program.lower import Program
 from neuroport_jax.layers import LAYERS
@@ -192,10 +192,11 @@ class JaxExecutable(Trainable):
     ) -> tuple[State, Metrics]:
         data, steps, binary = staged
         seed, epoch = noise
+        mixed = partners_of(self.training, partners)
         batches = Batches(
             self._put(order, jnp.int32), self._put(mask),
             self._put(order if identities is None else identities, jnp.int32),
-            self._put(partners, jnp.int32) if needs_partner(self.training) else None,
+            None if mixed is None else self._put(mixed, jnp.int32),
         )
         training, noted = self._train(
             steps, binary, training, data, batches, self._put(factors), seed, self._put([epoch], jnp.uint32)

@@ -38,6 +38,10 @@ def _one_hot(classes: jax.Array, like: jax.Array) -> jax.Array:
     return jax.nn.one_hot(classes, like.shape[1], dtype=like.dtype)
 
 
+def _abs(x: jax.Array) -> jax.Array:
+    return x * lax.stop_gradient(jnp.sign(x))  # its derivative at 0 is 0; that of jnp.abs is 1
+
+
 def _recurrence(decay: jax.Array, x: jax.Array, reverse: bool) -> jax.Array:
     def step(before: jax.Array, now: Any) -> Any:
         after = now[0] * before + now[1]
@@ -53,7 +57,7 @@ def _shift(x: jax.Array, steps: int) -> jax.Array:
 
 TABLE: ops.Table = {
     "exp": jnp.exp, "expm1": jnp.expm1, "log": jnp.log, "sqrt": jnp.sqrt, "tanh": jnp.tanh,
-    "abs": jnp.abs, "floor": jnp.floor, "detach": lax.stop_gradient, "where": jnp.where,
+    "abs": _abs, "floor": jnp.floor, "detach": lax.stop_gradient, "where": jnp.where,
     "select": select, "spike": spike,
     "sum": lambda x, axis: x.sum(axis),
     "max": lambda x, axis: x.max(axis),  # jax shares the gradient of ties equally

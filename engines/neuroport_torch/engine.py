@@ -13,7 +13,7 @@ from neuroport.data.packing import Packed
 from neuroport.engine.base import Engine, Gradients, Metrics, Noise, Options, Record, RunResult, Trainable
 from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
 from neuroport.model.layers import Window
-from neuroport.program.augment import needs_partner
+from neuroport.program.augment import partners_of
 from neuroport.program.lower import Program
 from neuroport_torch import products
 from neuroport_torch.arena import Arena, Fresh
@@ -163,7 +163,8 @@ class TorchExecutable(Trainable):
     ) -> tuple[State, Metrics]:
         rows = self._put(order, torch.int64)
         keys = rows if identities is None else self._put(identities, torch.int64)
-        others = self._put(partners, torch.int64) if needs_partner(self.training) else None
+        mixed = partners_of(self.training, partners)
+        others = None if mixed is None else self._put(mixed, torch.int64)
         losses, right = alone(self._alone, lambda: train_batches(
             self.compiled, self.training, training, staged, rows, self._put(mask),
             np.asarray(factors, float).tolist(), noise, keys, others,

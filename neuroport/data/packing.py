@@ -10,6 +10,8 @@ from neuroport.data.layout import Layout
 from neuroport.data.tally import StagingReport
 from neuroport.errors import Problem
 
+MOST_CLASSES = 2**20  # beyond it labels are names, not numbers of classes
+
 
 @dataclass(frozen=True, eq=False)
 class Packed:
@@ -89,4 +91,7 @@ def target_problems(y: np.ndarray, samples: int, steps: int) -> list[Problem]:
     if not traces and len(y) and y.min() < 0:
         wrong = f"holds the class {y.min()} (sample {y.argmin()})"
         return [Problem("y", wrong, "count classes from 0")]
+    if not traces and len(y) and y.max() >= MOST_CLASSES:
+        wrong = f"holds the class {y.max()} (sample {y.argmax()})"
+        return [Problem("y", wrong, "number the classes from 0: np.unique(y, return_inverse=True)[1]")]
     return []

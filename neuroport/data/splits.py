@@ -183,6 +183,11 @@ def split(
         problems = target_problems(labels, len(reader), using.length(reader.shape))
         if problems:
             raise InvalidData(problems)
+    if groups is not None and np.shape(groups) != (len(labels),):
+        wrong = f"has shape {np.shape(groups)} for {len(labels)} samples"
+        raise InvalidData([Problem("groups", wrong, "give one group a sample, (N,)")])
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise InvalidData([Problem("seed", f"is no seed (got {seed!r:.60})", "give an integer from 0 to 2**32 - 1")])
     shares = {"test": test, "validation": validation} if test else {"validation": validation}
     chosen = drawn(len(labels), shares, seed, labels if labels.ndim == 1 else None,
                    None if groups is None else np.asarray(groups))

@@ -58,6 +58,10 @@ class Step(NamedTuple):
         """Decay per step of an exponential filter that analyses traces, exp(-dt / tau), whatever the method. tau: s."""
         return float(exponential(tau, self.dt)[0])
 
+    def filter_energy(self, tau: float) -> float:
+        """(1/tau) integral over one step of exp(-2 t / tau): what a squared filtered trace of 1 adds. tau: s."""
+        return float(-0.5 * ops.expm1(-2.0 * self.dt / tau))
+
     def fraction(self, tau: float) -> float:
         """The time step as a part of ``tau`` (s)."""
         return self.dt / tau

@@ -8,6 +8,7 @@ nodes of the expression tape. Python numbers alone are computed in float64. Ordi
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -132,10 +133,10 @@ def expand(x: Array, axis: int, like: Array) -> Array:
 
 def mean(x: Array, axis: int) -> Array:
     """Mean along an axis."""
-    return sum(x, axis) / length(x, axis)
+    return sum(x, axis) / _length(x, axis)
 
 
-def length(x: Array, axis: int) -> Array:
+def _length(x: Array, axis: int) -> Array:
     """How many entries an axis has, as a number or an array of them; it has no derivative."""
     known = table_of(x).get("length")  # a recorded array has no shape: there it is counted
     return known(x, axis) if known else sum(detach(x * 0.0 + 1.0), axis)
@@ -152,7 +153,7 @@ def recurrence(decay: Array, x: Array, reverse: bool = False) -> Array:
 
 
 def shift(x: Array, steps: int) -> Array:
-    """``x`` moved along its first axis by ``steps``, later where positive; zeros come in. |steps| <= T."""
+    """``x`` moved along its first axis by ``steps``, later where positive; zeros come in."""
     return table_of(x)["shift"](x, steps)
 
 
@@ -197,11 +198,11 @@ def _numpy_recurrence(decay: Any, x: Any, reverse: bool) -> Any:
 
 
 def _numpy_shift(x: Any, steps: int) -> Any:
-    out = np.zeros_like(x)
+    out, count = np.zeros_like(x), builtins.min(builtins.abs(steps), len(x))
     if steps >= 0:
-        out[steps:] = x[: len(x) - steps]
+        out[count:] = x[: len(x) - count]
     else:
-        out[:steps] = x[-steps:]
+        out[: len(x) - count] = x[count:]
     return out
 
 

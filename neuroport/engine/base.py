@@ -15,7 +15,7 @@ from neuroport.engine.capabilities import Capabilities
 from neuroport.engine.optimize import Moments, first_moments, update
 from neuroport.model.training import Training
 from neuroport.program.augment import NUMPY as WORDS
-from neuroport.program.augment import augmented, needs_partner
+from neuroport.program.augment import augmented, needs_partner, partners_of
 from neuroport.program.bounds import free_slope, to_free, to_valid
 from neuroport.program.lower import Program
 from neuroport.program.objective import judged_output, measured, per_sample, scores, step_of
@@ -260,7 +260,8 @@ class Trainable(Executable):
         losses, correct = [], []
         size = len(order) // len(factors)
         keys = order if identities is None else identities
-        others = order if partners is None else partners
+        mixed = partners_of(self.training, partners)
+        others = order if mixed is None else mixed
         for step, factor in enumerate(factors):
             group = slice(step * size, (step + 1) * size)
             handle = self.load(training.parameters)

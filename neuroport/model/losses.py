@@ -137,7 +137,8 @@ class TraceMSE(Loss):
 class VanRossum(Loss):
     """Distance of spike trains: (1/tau) integral (f - g)^2 dt, both filtered by exp(-t / tau) (van Rossum 2001).
 
-    Summed over channels; tau in seconds. Targets are spike trains (T, B, C).
+    Exact for spikes at the beginnings of steps and a run that goes on until they have faded; summed over channels;
+    tau in seconds. Targets are spike trains (T, B, C).
     """
 
     targets: ClassVar[Literal["classes", "traces"]] = "traces"
@@ -146,7 +147,7 @@ class VanRossum(Loss):
 
     def per_sample(self, outputs: Array, targets: Array, step: Step) -> Array:
         apart = ops.recurrence(step.filter_decay(self.tau), outputs - targets)
-        return step.fraction(self.tau) * ops.sum(ops.sum(apart * apart, 0), 1)
+        return step.filter_energy(self.tau) * ops.sum(ops.sum(apart * apart, 0), 1)
 
 
 class TemporalCrossEntropy(Loss):

@@ -9,14 +9,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from neuroport.errors import Invalid, InvalidExperiment, Problem, listed
-from neuroport.model.augmentation import Augmentation
+from neuroport.model.augmentation import Augmentation, ChannelShift
 from neuroport.model.description import Description, nested, problems_of
 from neuroport.model.graph import Model
 from neuroport.model.kinds import Member
 from neuroport.model.losses import CrossEntropy, Loss
 from neuroport.model.metrics import Metric
 from neuroport.model.neurons import Neuron
-from neuroport.model.nodes import Output
+from neuroport.model.nodes import Input, Output
 from neuroport.model.optimizers import Adam, Optimizer
 from neuroport.model.regularizers import ParameterRegularizer, Regularizer, SpikeRegularizer
 from neuroport.model.schedules import ConstantRate, Schedule, plateau_of
@@ -74,7 +74,14 @@ class Training(Description):
         trainable = [name for name, spec in model.parameters.items() if spec.trainable]
         found = [*self._loss_problems(model), *self._regularizer_problems(model, trainable)]
         found += _unmatched("learning_rates", self.learning_rates, trainable)
+        shapes = [node.shape for node in model.nodes.values() if isinstance(node, Input)]
         for index, augmentation in enumerate(self.augmentation):
+            if isinstance(augmentation, ChannelShift):
+                for shape in shapes:
+                    if not -len(shape) <= augmentation.axis < len(shape):
+                        wrong = f"is {augmentation.axis}, the input has shape {shape}"
+                        mend = f"give an axis from 0 to {len(shape) - 1}, or -1 for the last"
+                        found.append(Problem(f"augmentation.{index}.axis", wrong, mend))
             if augmentation.needs_partner and self.loss.targets != "classes":
                 wrong = f"mixes samples of one class, the loss {type(self.loss).__name__} knows none"
                 found.append(Problem(f"augmentation.{index}", wrong, "leave it out"))

@@ -14,6 +14,7 @@ import numpy as np
 
 from neuroport.dynamics import ops
 from neuroport.dynamics.discretize import Step
+from neuroport.errors import InvalidData, Problem
 from neuroport.model.augmentation import Augmentation
 from neuroport.model.training import Training
 from neuroport.program.noise import mix, of_samples, stream_of
@@ -122,6 +123,15 @@ def augmented(
     for augmentation, keys in keyed(training, words, seed, epoch, samples):
         x = augmentation.apply(x, draw(words, keys, binary), step, partner)
     return x
+
+
+def partners_of(training: Training, partners: np.ndarray | None) -> np.ndarray | None:
+    """The partners of a run of batches where an augmentation mixes, else None. Raises InvalidData where they lack."""
+    if not needs_partner(training):
+        return None
+    if partners is None:
+        raise InvalidData([Problem("partners", "are missing, an augmentation mixes samples", "give (batches, B) rows")])
+    return partners
 
 
 def needs_partner(training: Training) -> bool:
