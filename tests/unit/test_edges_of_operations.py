@@ -27,6 +27,7 @@ def test_the_derivative_of_an_absolute_value_at_zero_is_zero(engine):
     assert found.loss == 0 and not any(value.any() for value in found.parameters.values())
 
 
+@pytest.mark.filterwarnings("ignore::neuroport.runtime.activity.LayerWarning")
 @pytest.mark.parametrize("engine", ["reference", "jax", "torch"])
 def test_a_jitter_that_reaches_beyond_the_run_trains(engine):
     if engine != "reference":
