@@ -6,6 +6,7 @@ NumPy arrays, for its shape.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -65,7 +66,9 @@ def _tried(
         with np.errstate(all="ignore"):
             found = np.shape(formula(*given))
     except Exception as error:  # a user's own code may raise anything
-        return [Problem(path, f"{name} failed: {type(error).__name__}: {error}", mend)]
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename}, line {place.lineno}, in {place.name}"
+        return [Problem(path, f"{name} failed: {type(error).__name__}: {error} ({where})", mend)]
     if len(found) == len(shape) and all(want in (None, size) for want, size in zip(shape, found, strict=True)):
         return []
     words = {(BATCH,): "(B,), a value for each sample", (BATCH, None): "(B, C)", (): "a single value"}[shape]

@@ -98,7 +98,8 @@ def test_ctrl_c_ends_with_130_and_leaves_no_engine_at_work(workplace, strangers)
     command = [sys.executable, "-m", "neuroport", *map(str, ASK[:2]), "--engines", "honest", "--epochs", "5000"]
     paths = os.pathsep.join([str(strangers), os.environ.get("PYTHONPATH", "")])
     with subprocess.Popen(command, cwd=workplace, stderr=subprocess.PIPE, text=True,
-                          env={**os.environ, "PYTHONPATH": paths}) as process:
+                          env={**os.environ, "PYTHONPATH": paths},
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
         for line in process.stderr:
             if line.startswith("a stranger compiles"):  # in the engine's own process
                 break

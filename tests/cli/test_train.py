@@ -66,7 +66,9 @@ def test_resume_without_a_folder_finds_the_newest_run_of_that_name(neuroport, wo
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(workplace):
     command = [sys.executable, "-m", "neuroport", *REFERENCE, "--epochs", "2000", "--out", "stopped"]
-    with subprocess.Popen(command, cwd=workplace, stderr=subprocess.PIPE, text=True) as process:
+    # a shell that runs tests in the background has its children ignore Ctrl-C
+    with subprocess.Popen(command, cwd=workplace, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
         for line in process.stderr:
             if line.startswith("epoch 2/"):
                 break

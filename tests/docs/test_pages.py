@@ -37,6 +37,9 @@ def test_descriptions_on_the_pages_are_valid() -> None:
         if block.language == "toml":
             assert tomllib.loads(block.text)
             continue
-        described = npt.Experiment.from_yaml(block.text) if "model:" in block.text else npt.Training.from_yaml(
-            yaml.dump(yaml.safe_load(block.text)["training"]))
-        assert described.to_data()
+        part = yaml.safe_load(block.text)
+        if "model" in part:
+            assert npt.Experiment.from_yaml(block.text).to_data()
+        for name, kind in (("training", npt.Training), ("data", npt.Data)):
+            if name in part and "model" not in part:
+                assert kind.from_yaml(yaml.dump(part[name])).to_data()
