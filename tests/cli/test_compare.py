@@ -11,6 +11,10 @@ import sys
 import numpy as np
 import pytest
 
+# a shell that runs tests in the background has its children ignore Ctrl-C
+HEARS_CTRL_C = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+                "from neuroport.cli import main; main()")
+
 ASK = ("compare", "experiment.yaml", "--seeds", 2, "--epochs", 2)
 
 
@@ -95,11 +99,10 @@ def test_the_screen_becomes_a_picture(compared, workplace, suffix, start):
 
 
 def test_ctrl_c_ends_with_130_and_leaves_no_engine_at_work(workplace, strangers):
-    command = [sys.executable, "-m", "neuroport", *map(str, ASK[:2]), "--engines", "honest", "--epochs", "5000"]
+    command = [sys.executable, "-c", HEARS_CTRL_C, *map(str, ASK[:2]), "--engines", "honest", "--epochs", "5000"]
     paths = os.pathsep.join([str(strangers), os.environ.get("PYTHONPATH", "")])
     with subprocess.Popen(command, cwd=workplace, stderr=subprocess.PIPE, text=True,
-                          env={**os.environ, "PYTHONPATH": paths},
-                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
+                          env={**os.environ, "PYTHONPATH": paths}) as process:
         for line in process.stderr:
             if line.startswith("a stranger compiles"):  # in the engine's own process
                 break

@@ -9,6 +9,10 @@ import sys
 
 import pytest
 
+# a shell that runs tests in the background has its children ignore Ctrl-C
+HEARS_CTRL_C = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+                "from neuroport.cli import main; main()")
+
 REFERENCE = ("train", "experiment.yaml", "--engine", "reference")
 
 
@@ -65,10 +69,8 @@ def test_resume_without_a_folder_finds_the_newest_run_of_that_name(neuroport, wo
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(workplace):
-    command = [sys.executable, "-m", "neuroport", *REFERENCE, "--epochs", "2000", "--out", "stopped"]
-    # a shell that runs tests in the background has its children ignore Ctrl-C
-    with subprocess.Popen(command, cwd=workplace, stderr=subprocess.PIPE, text=True,
-                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
+    command = [sys.executable, "-c", HEARS_CTRL_C, *REFERENCE, "--epochs", "2000", "--out", "stopped"]
+    with subprocess.Popen(command, cwd=workplace, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             if line.startswith("epoch 2/"):
                 break
