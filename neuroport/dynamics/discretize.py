@@ -20,21 +20,30 @@ class LowPass(NamedTuple):
     gain: Array
 
 
-def exponential(tau: Array, dt: float) -> tuple[Array, Array]:
-    """Decay over one step of a first-order low-pass, exp(-dt / tau), and one minus it.
+def exponential(tau: Array, dt: float) -> LowPass:
+    """Decay over one step of a first-order low-pass, exp(-dt / tau); the gain is one minus it.
 
     tau: time constant in seconds, > 0, any shape. Returns the same shape, in (0, 1).
     Exact for input held constant over the step (zero-order hold).
     """
-    return ops.exp(-dt / tau), -ops.expm1(-dt / tau)
+    rise = -ops.expm1(-dt / tau)
+    return LowPass(ops.exp(-dt / tau), rise, rise)
 
 
-def euler(tau: Array, dt: float) -> tuple[Array, Array]:
-    """Forward Euler: 1 - dt / tau, and dt / tau. tau: seconds, >= dt, any shape."""
-    return 1.0 - dt / tau, dt / tau
+def euler(tau: Array, dt: float) -> LowPass:
+    """Forward Euler: decay 1 - dt / tau, gain dt / tau. tau: seconds, >= dt, any shape."""
+    return LowPass(1.0 - dt / tau, dt / tau, dt / tau)
 
 
-METHODS = {"exponential": exponential, "euler": euler}
+def impulse(tau: Array, dt: float) -> LowPass:
+    """Decay exp(-dt / tau), gain dt / tau. tau: seconds, > 0, any shape.
+
+    Exact for input that arrives all at once at the end of the step (impulse invariance), as sinabs does.
+    """
+    return LowPass(ops.exp(-dt / tau), -ops.expm1(-dt / tau), dt / tau)
+
+
+METHODS = {"exponential": exponential, "euler": euler, "impulse": impulse}
 
 
 class Step(NamedTuple):
@@ -51,12 +60,11 @@ class Step(NamedTuple):
         """
         if decay is not None:
             return LowPass(decay, 1.0 - decay, 1.0)
-        decay, rise = METHODS[self.method](tau, self.dt)
-        return LowPass(decay, rise, rise)
+        return METHODS[self.method](tau, self.dt)
 
     def filter_decay(self, tau: float) -> float:
         """Decay per step of an exponential filter that analyses traces, exp(-dt / tau), whatever the method. tau: s."""
-        return float(exponential(tau, self.dt)[0])
+        return float(exponential(tau, self.dt).decay)
 
     def filter_energy(self, tau: float) -> float:
         """(1/tau) integral over one step of exp(-2 t / tau): what a squared filtered trace of 1 adds. tau: s."""

@@ -46,7 +46,8 @@ def check(
     problems = [*_names(nodes), *_edges(nodes, edges)] if complete else []
     problems += _ends(nodes, edges) if complete else []
     known = [edge for edge in edges if edge.source in nodes and edge.target in nodes]
-    problems += [_cycle_problem(cycle) for cycle in undelayed_cycles(nodes, known)]
+    instant = [edge for edge in known if not edge.delay and not delays_output(nodes[edge.source], numerics)]
+    problems += [_cycle_problem(cycle) for cycle in cycles(nodes, instant)]
     shapes, found = infer_shapes(nodes, known)
     return problems + found + _parameters(nodes, shapes, dt, numerics)
 
@@ -55,8 +56,8 @@ def _names(nodes: Nodes) -> Iterable[Problem]:
     if not nodes:
         yield Problem("nodes", "the model has no nodes", "add an Input, layers and an Output")
     for name in nodes:
-        if not name or "." in name or "->" in name:
-            yield Problem(f"nodes.{name}", "a node's name must not be empty nor hold '.' or '->'", "rename it")
+        if not name or "->" in name:
+            yield Problem(f"nodes.{name}", "a node's name must not be empty nor hold '->'", "rename it")
 
 
 def _edges(nodes: Nodes, edges: Sequence[Link]) -> Iterable[Problem]:
@@ -100,13 +101,19 @@ def _cycle_problem(cycle: Sequence[str]) -> Problem:
     return Problem("edges", f"the cycle {path} has no delay", mend)
 
 
-def undelayed_cycles(nodes: Iterable[str], edges: Sequence[Link]) -> list[tuple[str, ...]]:
-    """Cycles of edges without delay, one per strongly connected group, in a fixed order."""
+def delays_output(node: Node | None, numerics: Numerics) -> bool:
+    """Whether what a node sends out in a step was decided in the step before, so that a cycle may pass through it."""
+    if not isinstance(node, Neuron):
+        return False
+    return bool(node.numerics_under(numerics).output_delay)
+
+
+def cycles(nodes: Iterable[str], edges: Sequence[Link]) -> list[tuple[str, ...]]:
+    """Cycles of these edges, one per strongly connected group, in a fixed order."""
     follows: dict[str, list[str]] = {name: [] for name in nodes}
     for edge in edges:
-        if edge.delay == 0:
-            follows[edge.source].append(edge.target)
-    cycles, done = [], set()
+        follows[edge.source].append(edge.target)
+    found, done = [], set()
     for start in follows:
         path: list[str] = []
         stack = [(start, iter(follows[start]))] if start not in done else []
@@ -114,7 +121,7 @@ def undelayed_cycles(nodes: Iterable[str], edges: Sequence[Link]) -> list[tuple[
         while stack:
             for following in stack[-1][1]:
                 if following in path:
-                    cycles.append(tuple(path[path.index(following) :]))
+                    found.append(tuple(path[path.index(following) :]))
                 elif following not in done:
                     path.append(following)
                     stack.append((following, iter(follows[following])))
@@ -122,7 +129,7 @@ def undelayed_cycles(nodes: Iterable[str], edges: Sequence[Link]) -> list[tuple[
             else:
                 stack.pop()
                 done.add(path.pop())
-    return list({frozenset(cycle): cycle for cycle in reversed(cycles)}.values())
+    return list({frozenset(cycle): cycle for cycle in reversed(found)}.values())
 
 
 def infer_shapes(nodes: Nodes, edges: Sequence[Link]) -> tuple[Shapes, list[Problem]]:
@@ -175,8 +182,7 @@ def _parameters(nodes: Nodes, shapes: Shapes, dt: float | None, numerics: Numeri
             problems.append(misfit.problem.under(f"nodes.{name}"))
     for name, node in nodes.items():
         if isinstance(node, Neuron) and dt is not None:
-            merged = node.numerics.over(numerics) if node.numerics else numerics
-            problems += _time_constants(name, node, dt, merged)
+            problems += _time_constants(name, node, dt, node.numerics_under(numerics))
     return problems
 
 

@@ -13,7 +13,8 @@ from neuroport.model.description import Description, nested
 class Numerics(Description):
     """How the equations of a neuron become steps. A node's own numerics override, field by field, the model's.
 
-    discretization: "exponential" (exact for input held over the step) or "euler" (forward).
+    discretization: "exponential" (exact for input held over the step), "euler" (forward) or "impulse" (exact for
+    input that arrives at the end of the step, sinabs).
     comparison: a spike where v > threshold ("gt") or v >= threshold ("ge", SpikingJelly).
     reset: "soft" (v - threshold), "hard" (to v_reset) or "none". "subtract" and "value" are accepted.
     reset_delay: 1 applies a spike's reset in the next step, on the decayed potential (snnTorch, Spyx).
@@ -25,7 +26,7 @@ class Numerics(Description):
     "membrane" (SpiNNaker2), there with the membrane's input gain.
     """
 
-    discretization: Literal["exponential", "euler"] = "exponential"
+    discretization: Literal["exponential", "euler", "impulse"] = "exponential"
     comparison: Literal["gt", "ge"] = "gt"
     reset: Literal["soft", "hard", "none"] = "soft"
     reset_delay: Literal[0, 1] = 0

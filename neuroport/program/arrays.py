@@ -196,7 +196,7 @@ def _pairs(item: Any, known: Mapping[str, tuple[str, ...]]) -> list[tuple[str, s
         return [(item, what) for what in known[item]]
     if isinstance(item, str) and "." not in item:
         return [(node, item) for node, variables in known.items() if item in variables]
-    node, what = item.split(".", 1) if isinstance(item, str) else tuple(item) if _is_pair(item) else ("", "")
+    node, what = item.rsplit(".", 1) if isinstance(item, str) else tuple(item) if _is_pair(item) else ("", "")
     return [(node, what)] if what in known.get(node, ()) else []
 
 

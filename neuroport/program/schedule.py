@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from neuroport.model.check import delays_output
 from neuroport.model.graph import Edge, Model
 from neuroport.model.neurons import Neuron
 
@@ -27,6 +28,13 @@ class Stepped:
     nodes: tuple[str, ...]
     internal: tuple[Edge, ...] = ()
 
+    @property
+    def held(self) -> tuple[Edge, ...]:
+        """Undelayed edges that run backward in the order of a step: what they carry, their source held already."""
+        place = {name: index for index, name in enumerate(self.nodes)}
+        return tuple(edge for edge in self.internal
+                     if not edge.delay and place[edge.source] >= place[edge.target])
+
 
 class Population(Stepped):
     """One neuron population whose whole time loop can run in one kernel."""
@@ -46,7 +54,9 @@ def schedule(model: Model) -> tuple[Segment, ...]:
         internal = tuple(edge for edge in model.edges if edge.source in component and edge.target in component)
         (first, *others) = component
         if others or internal:
-            order = step_order([name for name in model.nodes if name in component], internal)
+            instant = [edge for edge in internal
+                       if not edge.delay and not delays_output(model.nodes[edge.source], model.numerics)]
+            order = step_order([name for name in model.nodes if name in component], instant)
             segments.append(Loop(order, internal))
         elif isinstance(model.nodes[first], Neuron):
             segments.append(Population((first,)))
@@ -55,10 +65,9 @@ def schedule(model: Model) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def step_order(nodes: Sequence[str], edges: Iterable[Edge]) -> tuple[str, ...]:
-    """Nodes of a component so that undelayed edges run forward."""
-    undelayed = [edge for edge in edges if edge.delay == 0]
-    return tuple(name for component in components(nodes, undelayed) for name in component)
+def step_order(nodes: Sequence[str], instant: Sequence[Edge]) -> tuple[str, ...]:
+    """Nodes of a component so that the edges along which one step feeds itself run forward."""
+    return tuple(name for component in components(nodes, instant) for name in component)
 
 
 def components(nodes: Iterable[str], edges: Sequence[Edge]) -> list[tuple[str, ...]]:

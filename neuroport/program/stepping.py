@@ -18,6 +18,7 @@ from typing import Any
 
 from neuroport.dynamics import ops
 from neuroport.dynamics.ops import Array
+from neuroport.dynamics.spike import LAST_OUTPUT
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 
@@ -60,7 +61,12 @@ def reaching(
     x = given.get(name)
     for edge in segment.internal:
         if edge.target == name:
-            term = carry[edge.key][0] if edge.delay else outputs[edge.source]
+            if edge.delay:
+                term = carry[edge.key][0]
+            elif edge.source in outputs:
+                term = outputs[edge.source]
+            else:  # not run yet in this step, but it sends out what it decided in the one before
+                term = carry[f"{edge.source}.{LAST_OUTPUT}"]
             x = term if x is None else x + term
     return x
 
@@ -126,6 +132,7 @@ def step_back(
     of_output: dict[str, Array] = dict(cotangents)
     of_given: dict[str, Array] = {}
     before: Carry = {}
+    held = segment.held
 
     def add(name: str, term: Array) -> None:
         of_output[name] = of_output[name] + term if name in of_output else term
@@ -150,7 +157,12 @@ def step_back(
                 before[line] = carry[line] + found[f"c.{key}"]
         of_given[name] = dx
         for edge in segment.internal:
-            if edge.target == name and edge.delay == 0:
+            if edge.target != name or edge.delay:
+                continue
+            if edge in held:  # its source has been passed; what it sent out stands in its state
+                last = f"{edge.source}.{LAST_OUTPUT}"
+                before[last] = before[last] + dx
+            else:
                 add(edge.source, dx)
     for edge in segment.internal:
         if edge.delay == 1:

@@ -22,6 +22,7 @@ from neuroport.testing.networks import (
     delayed,
     feedback,
     forked,
+    held,
     image,
     late,
     lif,
@@ -69,6 +70,7 @@ SURROGATES = (
 
 NUMERICS: dict[str, Numerics] = {
     "euler": Numerics(discretization="euler"),
+    "impulse": Numerics(discretization="impulse"),
     "ge": Numerics(comparison="ge"),
     "hard reset": Numerics(reset="hard"),
     "no reset": Numerics(reset="none"),
@@ -149,5 +151,6 @@ CASES: list[Case] = [
     Case("convolution and pooling", lambda dt: image(dt, LIF(tau=6 * dt)), steps=16, batch=2),
     Case("delays", delayed),
     Case("a delay longer than the run", late, steps=8),
+    Case("a cycle through a delayed output", held),
     *_training_cases(),
 ]

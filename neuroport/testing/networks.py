@@ -112,6 +112,18 @@ def late(dt: float) -> Model:
     return Model(nodes=nodes, edges=edges, dt=dt)
 
 
+def held(dt: float) -> Model:
+    """A cycle whose only delay is that its neurons send out in a step what they decided in the one before."""
+    nodes = {
+        "input": Input(shape=(6,)), "first": Linear(8, weight_init=weights()), "back": feedback(),
+        "hidden": LIF(tau=8 * dt, numerics=Numerics(output_delay=1)), "second": Linear(3, weight_init=Normal(std=1.0)),
+        "output": Output(),
+    }
+    edges = [("input", "first"), ("first", "hidden"), ("hidden", "back"), ("back", "hidden"),
+             ("hidden", "second"), ("second", "output")]
+    return Model(nodes=nodes, edges=edges, dt=dt)
+
+
 def forked(dt: float) -> Model:
     """Two inputs, two outputs; the first is judged, both are read."""
     nodes = {

@@ -143,8 +143,8 @@ CASES: dict[str, tuple[Callable[[], Any], str, str]] = {
         lambda: graph(("input", "a"), ("input", "output"), ("a", "output"), a=npt.Linear(2)),
         "nodes.output", "must be equal"),
     "a model without Output": (lambda: npt.Model(nodes={"in": npt.Input((4,))}, edges=[], dt=1), "nodes", "Output"),
-    "a name with a dot": (
-        lambda: graph(("input", "a.b"), ("a.b", "output"), **{"a.b": npt.LIF(0.1)}), "nodes.a.b", "rename"),
+    "a name with an arrow": (
+        lambda: graph(("input", "a->b"), ("a->b", "output"), **{"a->b": npt.LIF(0.1)}), "nodes.a->b", "rename"),
     "a field set afterwards": (lambda: setattr(model(), "dt", 1.0), "dt", "make a changed one"),
     # files
     "a file that is not there": (lambda: npt.Model.load("no/such/model.yaml"), "no/such/model.yaml", "path"),

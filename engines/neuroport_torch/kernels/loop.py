@@ -27,7 +27,9 @@ KINDS: dict[type, str] = {Linear: "product", Scale: "factor", Dropout: "factor"}
 
 
 def parts_of(program: Program, segment: Stepped) -> list[Part] | None:
-    """The nodes of a segment as kernels know them; None where one is not known."""
+    """The nodes of a segment as kernels know them; None where one is not known, or runs on what was held."""
+    if segment.held:
+        return None
     found = []
     for name in segment.nodes:
         bound = program.neurons.get(name)
