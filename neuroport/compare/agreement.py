@@ -71,7 +71,7 @@ def spikes_agree(
     order = [name for segment in program.segments if isinstance(segment, Stepped)
              for name in segment.nodes if name in program.neurons]
     spiking = {name: program.neurons[name] for name in order if program.neurons[name].neuron.spiking}
-    differs = {name: _decisions(bound, found) != _decisions(bound, reference) for name, bound in spiking.items()}
+    differs = {name: decisions(bound, found) != decisions(bound, reference) for name, bound in spiking.items()}
     steps, samples = next(iter(reference.values())).shape[:2]
     until = np.full(samples, steps)
     starts = []
@@ -82,8 +82,8 @@ def spikes_agree(
             until[sample] = start.difference.step
     total = sum(values.size for values in differs.values())
     wrong = sum(int(values.sum()) for values in differs.values())
-    distances = [_distance(found[key], reference[key], until) for key in _potentials(program)]
-    voltages = float(np.max(distances, initial=0.0))  # NaN stays NaN
+    apart = [relative_distance(found[key], reference[key], until) for key in _potentials(program)]
+    voltages = float(np.max(apart, initial=0.0))  # NaN stays NaN
     known = [start.margin for start in starts if start.margin is not None]
     margin = max(known) if known else None
     bits = plain is not None and all(np.array_equal(found[name], plain[name]) for name in plain)
@@ -105,7 +105,7 @@ def _tier(bits: bool, starts: Sequence[_Start], margin: float | None, voltages: 
     return STATISTICAL, "spikes differ first where a potential stood at the threshold: rounding tips them"
 
 
-def _decisions(bound: BoundNeuron, traces: Traces) -> np.ndarray:
+def decisions(bound: BoundNeuron, traces: Traces) -> np.ndarray:
     """Spikes in the step in which they are decided; an output delay shows them a step later."""
     own = f"{bound.name}.last_output"
     return traces[own if own in traces else f"{bound.name}.spikes"]
@@ -116,8 +116,8 @@ def _potentials(program: Program) -> Iterator[str]:
         yield f"{name}.v_pre" if bound.neuron.spiking else f"{name}.v"
 
 
-def _distance(found: np.ndarray, reference: np.ndarray, until: np.ndarray) -> float:
-    """Relative distance over those steps of each sample that come before its first difference."""
+def relative_distance(found: np.ndarray, reference: np.ndarray, until: np.ndarray) -> float:
+    """||found - reference|| / ||reference|| of traces (T, B, *shape), over the first ``until`` (B,) steps of each."""
     inside = np.arange(len(reference))[:, None] < until  # (T, B)
     expected = reference[inside]
     size = float(np.linalg.norm(expected))
@@ -136,29 +136,45 @@ def _start(
     node = min(steps, key=lambda name: steps[name])  # of equal ones the first, in the order of computing
     step = steps[node]
     neurons = np.argwhere(differs[node][step, sample])
-    margins, scale = _margins(spiking[node], parameters, reference, sample)
     at = tuple(int(index) for index in neurons[0])
-    if margins is None:
+    known = from_threshold(spiking[node], parameters, reference, sample)
+    if known is None:
         return _Start(FirstDifference(node, step, at, sample, None), None)
+    margins, theta, potential = known
+    scale = max(float(np.abs(theta).max()), float(np.sqrt(np.mean(np.square(potential))))) or 1.0
     worst = max(float(margins[(step, *neuron)]) for neuron in neurons)
     return _Start(FirstDifference(node, step, at, sample, float(margins[(step, *at)])), worst / scale)
 
 
-def _margins(
-    bound: BoundNeuron, parameters: Mapping[str, Any], reference: Traces, sample: int
-) -> tuple[np.ndarray | None, float]:
-    """How far each potential of a sample stood from the threshold, (T, *shape), and what that is relative to."""
+class FromThreshold(NamedTuple):
+    """How far each potential of a sample stood from the threshold that it was compared with; all (T, *shape)."""
+
+    distance: np.ndarray
+    threshold: np.ndarray
+    potential: np.ndarray
+
+
+def needed_for_threshold(bound: BoundNeuron, parameters: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The records that ``from_threshold`` reads; None where no record tells the threshold."""
     reads = thresholds.reads(bound, parameters)
     if thresholds.INPUT in reads:  # which no record holds
-        return None, 1.0
-    needed = (thresholds.BEFORE_RESET, *bound.neuron.state)
-    recorded = {name: reference[f"{bound.name}.{name}"][:, sample] for name in needed}
+        return None
+    return (thresholds.BEFORE_RESET, *(field for field in bound.neuron.state if field in reads))
+
+
+def from_threshold(
+    bound: BoundNeuron, parameters: Mapping[str, Any], traces: Traces, sample: int
+) -> FromThreshold | None:
+    """Distances from the threshold, in the model's unit; None where records do not tell the threshold."""
+    needed = needed_for_threshold(bound, parameters)
+    if needed is None:
+        return None
+    recorded = {name: traces[f"{bound.name}.{name}"][:, sample] for name in needed}
     theta = thresholds.compared_with(bound, parameters, recorded, {})
     potential = recorded[thresholds.BEFORE_RESET]
     if bound.numerics.multi_spike:  # the nearest multiple decides
         theta = theta * np.maximum(np.round(potential / theta), 1.0)
-    scale = max(float(np.abs(theta).max()), float(np.sqrt(np.mean(np.square(potential)))))
-    return np.abs(potential - theta), scale or 1.0
+    return FromThreshold(np.abs(potential - theta), theta, potential)
 
 
 @dataclass(frozen=True)
