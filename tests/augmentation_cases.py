@@ -17,8 +17,10 @@ from neuroport.model.augmentation import (
     Mix,
     NoiseSpikes,
     SpikeDropout,
+    Thinning,
     TimeJitter,
     TimeShift,
+    TimeStretch,
 )
 from neuroport.model.training import Training
 from neuroport.program.augment import NUMPY, augmented
@@ -28,7 +30,7 @@ from neuroport.program.objective import step_of
 EVERY: tuple[Augmentation, ...] = (
     SpikeDropout(p=0.4), NoiseSpikes(rate=200.0), NoiseSpikes(rate=1e4), TimeJitter(reach=2e-3), TimeJitter(reach=0.0),
     TimeShift(reach=4e-3), TimeShift(reach=40e-3), ChannelShift(reach=2), ChannelShift(reach=9, axis=0), Mix(share=0.3),
-    Crop(duration=6e-3),
+    Crop(duration=6e-3), Thinning(most=0.6), TimeStretch(most=1.5), TimeStretch(most=1.0),
 )
 SEED = 2**31 + 77
 IDENTITIES = [2**31 - 1, 10, 21, 2**30, 32]

@@ -30,11 +30,18 @@ class Draw(Protocol):
     def chance(self, like: Array, p: float) -> Array:
         """True with probability ``p`` for each value, in the shape of ``like`` (T, B, *shape)."""
 
+    def own_chance(self, like: Array, most: float) -> Array:
+        """True with a probability of each sample's own, drawn from 0 to ``most``, in the shape of ``like``."""
+
     def choice(self, like: Array, count: int) -> Array:
         """A whole number from 0 to count - 1 for each value, in the shape of ``like``."""
 
     def move(self, x: Array, reach: int, axis: int) -> Array:
         """Each sample moved by -reach to reach places along an axis, 0 time, 1 the first of its shape; zeros enter."""
+
+    def stretch(self, x: Array, most: float) -> Array:
+        """Each sample at a pace of its own, from 1/most to most times as fast; a step shows one step of ``x`` or zeros.
+        """
 
     def window(self, x: Array, steps: int) -> Array:
         """A stretch of ``steps`` steps from each sample, at its beginning; zeros follow."""
@@ -62,6 +69,15 @@ class SpikeDropout(Augmentation):
 
     def apply(self, x: Array, draw: Draw, step: Step, partner: Array | None) -> Array:
         return ops.where(draw.chance(x, self.p), x * 0.0, x)
+
+
+class Thinning(Augmentation):
+    """Each sample loses a share of its values, its own one from 0 to ``most``: some become quiet, others stay loud."""
+
+    most: float = Field(0.5, ge=0, lt=1)
+
+    def apply(self, x: Array, draw: Draw, step: Step, partner: Array | None) -> Array:
+        return ops.where(draw.own_chance(x, self.most), x * 0.0, x)
 
 
 class NoiseSpikes(Augmentation):
@@ -98,6 +114,19 @@ class TimeShift(Augmentation):
 
     def apply(self, x: Array, draw: Draw, step: Step, partner: Array | None) -> Array:
         return draw.move(x, step.steps(self.reach), 0)
+
+
+class TimeStretch(Augmentation):
+    """Each sample at another pace, from 1/most to ``most`` times as fast, all alike probable.
+
+    A step shows the step of the sample that its middle falls into, so that a slower sample has as many spikes a
+    second as before and more of them. What is beyond the end of the run is gone; behind a faster one is silence.
+    """
+
+    most: float = Field(1.25, ge=1, le=4)
+
+    def apply(self, x: Array, draw: Draw, step: Step, partner: Array | None) -> Array:
+        return draw.stretch(x, self.most)
 
 
 class ChannelShift(Augmentation):

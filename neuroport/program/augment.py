@@ -30,6 +30,7 @@ class Words:
     arange: Callable[[int], Array]
 
 
+PACE = 256  # the pace of a sample as it is; a step in 2^32 / 1024 is the last that 32 bits place at four times that
 NUMPY = Words(np.uint32, lambda count: np.arange(count, dtype=np.uint32))
 
 
@@ -45,6 +46,9 @@ class HashDraw:
         drawn = self._values(like)
         return drawn < self.words.constant(int(p * 2**32)) if p < 1 else drawn == drawn
 
+    def own_chance(self, like: Array, most: float) -> Array:
+        return self._values(like) < self._limits(most).reshape(1, -1, *(1 for _ in like.shape[2:]))
+
     def choice(self, like: Array, count: int) -> Array:
         return self._values(like) % self.words.constant(count)
 
@@ -55,8 +59,18 @@ class HashDraw:
         first = self.words.constant(reach) - self._of_sample(2 * reach + 1)
         return self._taken(x, first, x.shape[axis and axis + 1], axis)
 
+    def stretch(self, x: Array, most: float) -> Array:
+        slowest, fastest = round(PACE / most), round(PACE * most)
+        pace = self._of_sample(fastest - slowest + 1) + self.words.constant(slowest)
+        twice = self._along(x) * self.words.constant(2) + self.words.constant(1)  # the middle of each step
+        return self._at(x, twice * pace[None, :] // self.words.constant(2 * PACE))
+
     def window(self, x: Array, steps: int) -> Array:
         return x if steps >= len(x) else self._taken(x, self._of_sample(len(x) - steps + 1), steps, 0)
+
+    def _limits(self, most: float) -> Array:
+        """Bits below this are drawn, for each sample, (B,): from none to a share ``most`` of them."""
+        return self._of_sample(2**16) * self.words.constant(int(most * 2**16))
 
     def _taken(self, x: Array, first: Array, count: int, axis: int) -> Array:
         """Of each sample ``count`` places along an axis, from its own ``first`` (B,) on; zeros where x has none,
@@ -68,6 +82,10 @@ class HashDraw:
         taken = _gathered(turned, source, inside & (source >= self.words.constant(0)),
                           self.words.arange(turned.shape[1]))
         return taken.swapaxes(0, place) if place else taken
+
+    def _at(self, x: Array, source: Array) -> Array:
+        """Of each sample the steps ``source`` (T, B), not below zero; zeros where x has none."""
+        return _gathered(x, source, self._inside(source, len(x)), self.words.arange(x.shape[1]))
 
     def _inside(self, place: Array, count: int) -> Array:
         return place < self.words.constant(count)

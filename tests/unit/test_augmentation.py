@@ -15,8 +15,10 @@ from neuroport.model.augmentation import (
     Mix,
     NoiseSpikes,
     SpikeDropout,
+    Thinning,
     TimeJitter,
     TimeShift,
+    TimeStretch,
 )
 from neuroport.model.training import Training
 from neuroport.program.augment import NUMPY, Words, augmented

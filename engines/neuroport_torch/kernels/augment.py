@@ -13,7 +13,7 @@ import torch
 from numba import njit
 
 from neuroport.dynamics.discretize import Step
-from neuroport.model.augmentation import Augmentation, NoiseSpikes, SpikeDropout, TimeJitter
+from neuroport.model.augmentation import Augmentation, NoiseSpikes, SpikeDropout, Thinning, TimeJitter
 from neuroport.model.training import Training
 from neuroport.program.augment import NUMPY, HashDraw, keyed
 from neuroport.program.noise import WORD, mix
@@ -58,7 +58,7 @@ def with_hash(kernel: Kernel) -> Kernel:
     return load(HASH + inspect.getsource(kernel).replace("@with_hash", marked), kernel.__name__)
 
 
-# keys: (B,) uint32. x, y: (T, B, M). limit: bits below it are drawn, 0 .. 2^32
+# keys: (B,) uint32. x, y: (T, B, M). limit: bits below it are drawn, 0 .. 2^32; limits: those of each sample, (B,)
 
 
 @with_hash
@@ -73,12 +73,12 @@ def draw(keys, y, lo, hi):
 
 
 @with_hash
-def drop(x, keys, limit, y, lo, hi):
+def drop(x, keys, limits, y, lo, hi):
     """Steps lo to hi of y: x, but zero where drawn."""
     units = y.shape[2]
     for t in range(lo, hi):
         for b in range(y.shape[1]):
-            source, into, key, first = x[t, b], y[t, b], keys[b], t * units
+            source, into, key, first, limit = x[t, b], y[t, b], keys[b], t * units, limits[b]
             for m in range(units):
                 value = source[m]
                 into[m] = value * 0 if bits(key, first + m) < limit else value
@@ -109,6 +109,20 @@ def scatter(x, keys, reach, y, lo, hi):
                     into = t + np.int64(bits(keys[b], t * units + m) % count) - reach
                     if 0 <= into < len(x):
                         y[into, b, m] += row[m]
+
+
+@njit(nogil=True, error_model="numpy", cache=KEPT)
+def take_at(x, source, y, lo, hi):
+    """Steps lo to hi of y: the steps ``source`` (T, B) of x, none below zero; else zeros."""
+    for t in range(lo, hi):
+        for b in range(x.shape[1]):
+            into = y[t, b]
+            if source[t, b] < len(x):
+                row = x[source[t, b], b]
+                for m in range(len(into)):
+                    into[m] = row[m]
+            else:
+                into[:] = 0
 
 
 @njit(nogil=True, error_model="numpy", cache=KEPT)
@@ -151,6 +165,9 @@ class KernelDraw(HashDraw):
     def chance(self, like: Tensor, p: float) -> Tensor:
         return torch.from_numpy(super().chance(like, p))
 
+    def own_chance(self, like: Tensor, most: float) -> Tensor:
+        return torch.from_numpy(super().own_chance(like, most))
+
     def choice(self, like: Tensor, count: int) -> Tensor:
         drawn, divisor = self._values(like), self.words.constant(count)
         # a remainder: NumPy divides many at a time by one number, and takes remainders one by one
@@ -158,7 +175,14 @@ class KernelDraw(HashDraw):
 
     def drop(self, x: Tensor, p: float) -> Tensor:
         """``SpikeDropout`` in one pass."""
-        return self._into(x, 0, STEPS, lambda x, y, lo, hi: drop(x, self.keys, limit(p), y, lo, hi))
+        return self._dropped(x, np.full(len(self.keys), limit(p)))
+
+    def thin(self, x: Tensor, most: float) -> Tensor:
+        """``Thinning`` in one pass."""
+        return self._dropped(x, self._limits(most).astype(np.uint64))
+
+    def _dropped(self, x: Tensor, limits: np.ndarray) -> Tensor:
+        return self._into(x, 0, STEPS, lambda x, y, lo, hi: drop(x, self.keys, limits, y, lo, hi))
 
     def add(self, x: Tensor, p: float) -> Tensor:
         """``NoiseSpikes`` in one pass, p to a value."""
@@ -176,6 +200,9 @@ class KernelDraw(HashDraw):
         drawn = np.empty((*like.shape[:2], prod(like.shape[2:])), np.uint32)
         over(len(drawn), STEPS, lambda lo, hi: draw(self.keys, drawn, lo, hi))
         return drawn.reshape(like.shape)
+
+    def _at(self, x: Tensor, source: np.ndarray) -> Tensor:
+        return self._into(x, 0, STEPS, lambda x, y, lo, hi: take_at(x, source, y, lo, hi))
 
     def _taken(self, x: Tensor, first: np.ndarray, count: int, axis: int) -> Tensor:
         start = first.view(np.int32).astype(np.int64)
@@ -205,6 +232,7 @@ def limit(p: float) -> np.uint64:
 # augmentations whose formulas take many passes, and what does each in one
 FUSED: dict[type[Augmentation], Callable[[Any, Tensor, KernelDraw, Step], Tensor]] = {
     SpikeDropout: lambda own, x, draw, step: draw.drop(x, own.p),
+    Thinning: lambda own, x, draw, step: draw.thin(x, own.most),
     NoiseSpikes: lambda own, x, draw, step: draw.add(x, min(step.expected(own.rate), 1.0)),
     TimeJitter: lambda own, x, draw, step: draw.jitter(x, step.steps(own.reach)),
 }
