@@ -107,7 +107,8 @@ _NUMERICS: list[tuple[str, object, Numerics | None]] = [
     # a default is left unsaid, so that all of them are one model, compiled once
     (name, value, None if value == values[0] else Numerics(**{name: value}))
     for name, values in {
-        "discretization": ("exponential", "euler", "impulse"), "comparison": ("gt", "ge"), "reset": ("soft", "hard", "none"),
+        "discretization": ("exponential", "euler", "impulse"), "comparison": ("gt", "ge"),
+        "reset": ("soft", "hard", "none"),
         "reset_delay": (0, 1), "reset_rule": ("plain", "snntorch"), "reset_gradient": (True, False),
         "multi_spike": (False, True), "output_delay": (0, 1), "bias_on": ("input", "membrane"),
     }.items() for value in values
