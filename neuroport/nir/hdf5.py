@@ -1,0 +1,42 @@
+"""NIR's HDF5 files, read and written whole on h5py: ``load`` and ``save``.
+
+The layout, as nir 1.0.8 has it: ``/version``, a text, and ``/node``, a group. A node is a group with the text ``type``,
+an array or a text for each field, and where it has any the group ``metadata``. A graph (type NIRGraph) has the
+group ``nodes`` and ``edges``, texts of shape (edges, 2). What goes beyond that is in ``marks.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neuroport.errors import NotWritten
+from neuroport.nir.contents import NirFile
+from neuroport.nir.limits import LIMITS, Limits
+from neuroport.nir.reading import read_file
+from neuroport.nir.writing import file_bytes
+from neuroport.runtime.folder import write_atomically
+
+COMPRESSION = 4  # gzip's level
+
+
+def load(path: str | Path, *, limits: Limits = LIMITS) -> NirFile:
+    """What a NIR file holds: every node and field, known or not, in the file's order, dtypes and shapes.
+
+    limits: what a file may ask for; more is refused before it is read. Raises InvalidData.
+    """
+    return read_file(Path(path).expanduser(), limits)
+
+
+def save(path: str | Path, content: NirFile, *, compression: int | None = COMPRESSION) -> None:
+    """Write a NIR file, whole or not at all: ``load`` gives the same contents back, bit by bit.
+
+    Where nir 1.0.8 has a node for everything in it, nir 1.0.8 reads it too. compression: gzip's level for larger
+    arrays, 0 to 9, or None. Raises InvalidData for what HDF5 cannot hold, NotWritten where the disk does not take it.
+    """
+    file = Path(path).expanduser()
+    content_bytes = file_bytes(content, compression, {})
+    try:
+        write_atomically(file, content_bytes)
+    except OSError as error:
+        mend = "choose a folder that you may write to, on a disk with space left"
+        raise NotWritten(f"{file} cannot be written: {error.strerror or error}\n  mend: {mend}") from None

@@ -1,0 +1,161 @@
+"""What a NIR file holds as the bytes of an HDF5 file that nir 1.0.8 reads as well. See ``hdf5.py`` for the layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from neuroport.nir.arrays import refused
+from neuroport.nir.contents import NirFile, NirGraph, NirNode, Value, plain
+from neuroport.nir.limits import DEEPEST
+from neuroport.nir.marks import BYTES, KIND, NAME, NONE, written_name
+
+PACKED_FROM = 4096  # bytes from which an array is packed: a chunk has an overhead of its own
+TEXT = h5py.string_dtype()
+StandIns = Mapping[str, np.ndarray]  # what nir is to read where a field is None
+
+
+def file_bytes(content: NirFile, compression: int | None, stand_ins: Mapping[int, StandIns]) -> bytes:
+    """The whole file; equal contents give equal bytes.
+
+    compression: gzip's level, None for none. stand_ins: by id of the node. Raises InvalidData.
+    """
+    with h5py.File("contents.nir", "w", driver="core", backing_store=False, track_order=True) as file:
+        writer = _Writer(compression, stand_ins)
+        if content.version:
+            writer.value(file, "version", content.version, "/version")
+        writer.node(file.create_group("node", track_order=True), content.graph, "/node", 0)
+        writer.group(file, _without(content.extra, ("version", "node"), ""), "", 0)
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+class _Writer:
+    def __init__(self, compression: int | None, stand_ins: Mapping[int, StandIns]):
+        self.compression, self.stand_ins = compression, stand_ins
+
+    def node(self, group: Any, node: NirNode, path: str, depth: int) -> None:
+        _check_depth(path, depth)
+        reserved = ("type", "nodes", "edges") if isinstance(node, NirGraph) else ("type",)
+        if not isinstance(node, NirGraph) and node.type == NirGraph.type:
+            raise refused(path, f"has the type {node.type}, but is a NirNode", "give a NirGraph")
+        if isinstance(node, NirGraph) and node.type != NirGraph.type:
+            raise refused(path, f"is a NirGraph of type {node.type!r}", f"name its type {NirGraph.type}")
+        fields = dict(_without(node.fields, reserved, path))
+        if isinstance(fields.get("metadata"), Mapping) or (node.metadata and "metadata" in fields):
+            raise refused(f"{path}/metadata", "is a field", "put it into the node's metadata")
+        if isinstance(node, NirGraph):
+            self._graph(group, node, path, depth)
+        self.value(group, "type", node.type, f"{path}/type")
+        self.group(group, fields, path, depth, self.stand_ins.get(id(node), {}))
+        if node.metadata:
+            self.value(group, "metadata", node.metadata, f"{path}/metadata", depth)
+
+    def _graph(self, group: Any, graph: NirGraph, path: str, depth: int) -> None:
+        inside = group.create_group("nodes", track_order=True)
+        ends = {end for edge in graph.edges for end in edge}
+        names = _written(graph.nodes, f"{path}/nodes", ends)
+        for name, node in graph.nodes.items():
+            held = inside.create_group(names[name], track_order=True)
+            _name(held, name, names[name])
+            self.node(held, node, f"{path}/nodes/{names[name]}", depth + 2)
+        pairs = np.empty((len(graph.edges), 2), object)
+        for index, edge in enumerate(graph.edges):
+            pairs[index] = [names.get(_text(end, f"{path}/edges"), end) for end in edge]
+        group.create_dataset("edges", data=pairs, dtype=TEXT)
+
+    def group(
+        self, group: Any, values: Mapping[str, Value], path: str, depth: int, stand_ins: StandIns | None = None
+    ) -> None:
+        names = _written(values, path, ("type", "nodes", "edges", "metadata", "version", "node"))
+        for name, value in values.items():
+            where = f"{path}/{names[name]}"
+            held = self.value(group, names[name], value, where, depth, (stand_ins or {}).get(name))
+            _name(held, name, names[name])
+
+    def value(
+        self, group: Any, name: str, value: Value, path: str, depth: int = 0, stand_in: np.ndarray | None = None
+    ) -> Any:
+        """The data set or group that holds a value. stand_in: what nir reads where the value is None."""
+        value = plain(value)
+        if isinstance(value, Mapping):
+            _check_depth(path, depth + 1)
+            held = group.create_group(name, track_order=True)
+            self.group(held, value, path, depth + 1)
+            return held
+        if isinstance(value, str):
+            return group.create_dataset(name, data=_text(value, path), dtype=TEXT)
+        if value is None:
+            held = group.create_dataset(name, data=h5py.Empty("f") if stand_in is None else stand_in)
+            held.attrs[KIND] = NONE
+            return held
+        if not isinstance(value, np.ndarray):
+            raise refused(path, f"is a {type(value).__name__}", "give an array, a text, None, or a dict of these")
+        return self._array(group, name, value, path)
+
+    def _array(self, group: Any, name: str, array: np.ndarray, path: str) -> Any:
+        kind = ""
+        if array.dtype.kind in "OU":
+            kind = array.dtype.str if array.dtype.kind == "U" else ""
+            texts = np.empty(array.shape, object)
+            for index, text in np.ndenumerate(array):
+                texts[index] = _text(text, path)
+            if not array.ndim and not kind:
+                raise refused(path, "is a 0-d array of objects", "give the text itself")
+            held = group.create_dataset(name, data=texts, dtype=TEXT)
+        elif array.dtype.kind in "biufcS" and array.dtype.itemsize:
+            kind = BYTES if array.dtype.kind == "S" and not array.ndim else ""
+            packing: dict[str, Any] = {}
+            if self.compression is not None and array.ndim and array.nbytes >= PACKED_FROM:
+                packing = {"compression": "gzip", "compression_opts": self.compression, "shuffle": True}
+            held = group.create_dataset(name, data=array, dtype=array.dtype, **packing)
+        else:
+            raise refused(path, f"holds {array.dtype}", "give numbers, booleans or texts")
+        if kind:
+            held.attrs[KIND] = kind
+        return held
+
+
+def _written(values: Mapping[str, Any], path: str, ends: Iterable[str]) -> dict[str, str]:
+    """Names as they stand in the file, none of which is the true name of something else."""
+    taken = {*values, *ends}
+    found = {}
+    for name in values:
+        found[name] = written_name(_text(name, path), taken)
+        taken.add(found[name])
+    return found
+
+
+def _name(held: Any, name: str, written: str) -> None:
+    if name != written:
+        held.attrs[NAME] = name
+
+
+def _text(text: Any, path: str) -> str:
+    """A text that HDF5 can hold."""
+    if not isinstance(text, str):
+        raise refused(path, f"holds {text!r:.60} where a text belongs", "give a str")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise refused(path, f"holds the text {text!r:.60}, which is no Unicode", "replace the lone surrogate") from None
+    if "\0" in text:
+        raise refused(path, f"holds the text {text!r:.60}: HDF5 ends a text at NUL", "remove the NUL character")
+    return str(text)
+
+
+def _check_depth(path: str, depth: int) -> None:
+    if depth > DEEPEST:
+        raise refused(path, f"lies more than {DEEPEST} groups deep", "nest less deeply")
+
+
+def _without(values: Mapping[str, Value], reserved: Iterable[str], path: str) -> Mapping[str, Value]:
+    taken = [name for name in reserved if name in values]
+    if taken:
+        raise refused(f"{path}/{taken[0]}", "is a field of a name that NIR keeps for itself", "give it another name")
+    return values
+
+
