@@ -32,12 +32,14 @@ from neuroport.model.augmentation import (
     Mix,
     NoiseSpikes,
     SpikeDropout,
+    Thinning,
     TimeJitter,
     TimeShift,
+    TimeStretch,
 )
 from neuroport.model.graph import Edge, Model, Recurrent
 from neuroport.model.kinds import json_schema
-from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
 from neuroport.model.losses import (
     TET,
     CrossEntropy,
@@ -49,7 +51,7 @@ from neuroport.model.losses import (
     VanRossum,
 )
 from neuroport.model.metrics import Metric, TopK
-from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, Neuron, SpikingNeuron
+from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, I, Neuron, SpikingNeuron, Threshold
 from neuroport.model.nodes import Input, Node, Output
 from neuroport.model.numerics import Numerics
 from neuroport.model.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
@@ -128,18 +130,18 @@ _LAZY = {
 
 __all__ = [
     "ALIF", "ATan", "Adam", "AdamW", "Augmentation", "AvgPool2d", "Boxcar", "CannotResume", "ChannelShift",
-    "Checkpoints", "Constant", "ConstantRate", "Conv2d", "Cosine", "Crop", "CrossEntropy", "CubaLI", "CubaLIF",
-    "Data", "Dropout", "DuplicateEngine", "EarlyStopping", "Edge", "EngineUnavailable", "Evaluation", "Experiment",
-    "Exponential", "Flatten", "FluctuationDriven", "Gaussian", "IF", "Initializer", "Input", "InvalidData",
-    "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal", "Linear", "Lion", "Loss",
-    "Metric", "MissingPackage", "Mix", "Model", "Neuron", "NeuroportError", "Node", "NoiseSpikes", "Normal",
+    "Checkpoints", "Constant", "ConstantRate", "Conv1d", "Conv2d", "Cosine", "Crop", "CrossEntropy", "CubaLI",
+    "CubaLIF", "Data", "Dropout", "DuplicateEngine", "EarlyStopping", "Edge", "EngineUnavailable", "Evaluation",
+    "Experiment", "Exponential", "Flatten", "FluctuationDriven", "Gaussian", "I", "IF", "Initializer", "Input",
+    "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal", "Linear", "Lion",
+    "Loss", "Metric", "MissingPackage", "Mix", "Model", "Neuron", "NeuroportError", "Node", "NoiseSpikes", "Normal",
     "NotWritten", "Numerics", "Optimizer", "Orthogonal", "Output", "Parameter", "ParameterRegularizer", "Plateau",
     "RMSprop", "RateBounds", "RateL1", "RateL2", "RateMSE", "Recurrent", "Regularizer", "Run", "SGD", "Scale",
     "Schedule", "Sigmoid", "SpikeCountMSE", "SpikeDropout", "SpikeRegularizer", "SpikingNeuron", "StepDecay",
-    "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate", "TET", "TemporalCrossEntropy", "Time", "TimeJitter",
-    "TimeShift", "TopK", "TraceMSE", "Training", "TrainingDiverged", "Triangular", "Uniform", "UnknownDevice",
-    "UnknownEngine", "UnsupportedModel", "UnusableFolder", "Value", "VanRossum", "Warmup", "WeightL1", "WeightL2",
-    "XavierUniform",
+    "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate", "TET", "TemporalCrossEntropy", "Thinning", "Threshold",
+    "Time", "TimeJitter", "TimeShift", "TimeStretch", "TopK", "TraceMSE", "Training", "TrainingDiverged", "Triangular",
+    "Uniform", "UnknownDevice", "UnknownEngine", "UnsupportedModel", "UnusableFolder", "Value", "VanRossum", "Warmup",
+    "WeightL1", "WeightL2", "XavierUniform",
     "callbacks", "compile", "data", "engines", "evaluate", "fit", "gradients", "init", "json_schema", "ops", "plot",
     "run", "__version__",
 ]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from neuroport.model.layers import Conv2d, Pool2d
+from neuroport.model.layers import Convolution, Pool2d
 
 Array = jax.Array
 # float32 products are true float32, also where the hardware offers less for more speed
@@ -21,12 +21,13 @@ def _linear(node: Any, p: Mapping[str, Array], x: Array) -> Array:
     return y + p["bias"] if "bias" in p else y
 
 
-def _conv(node: Conv2d, p: Mapping[str, Array], x: Array) -> Array:
+def _conv(node: Convolution, p: Mapping[str, Array], x: Array) -> Array:
     y = lax.conv_general_dilated(
-        x, p["weight"], window_strides=node.stride, padding=node.pads(), rhs_dilation=node.dilation,
-        feature_group_count=node.groups, dimension_numbers=("NCHW", "OIHW", "NCHW"), precision=EXACT,
+        x, p["weight"], window_strides=node.stride, padding=node.pads(x.shape[1:]), rhs_dilation=node.dilation,
+        feature_group_count=node.groups, precision=EXACT,
+        dimension_numbers=("NC" + node.axes, "OI" + node.axes, "NC" + node.axes),
     )
-    return y + p["bias"][:, None, None] if "bias" in p else y
+    return y + p["bias"].reshape(-1, *(1,) * len(node.axes)) if "bias" in p else y
 
 
 def _sum_pool(node: Pool2d, p: Mapping[str, Array], x: Array) -> Array:
@@ -50,10 +51,11 @@ LAYERS: dict[str, Callable[[Any, Mapping[str, Array], Array], Array]] = {
     "Input": _identity,
     "Output": _identity,
     "Linear": _linear,
+    "Conv1d": _conv,
     "Conv2d": _conv,
     "SumPool2d": _sum_pool,
     "AvgPool2d": _avg_pool,
-    "Flatten": lambda node, p, x: x.reshape(len(x), -1),
+    "Flatten": lambda node, p, x: x.reshape(len(x), *node.output_shape(x.shape[1:])),
     "Scale": lambda node, p, x: x * p.get("scale", node.scale),
     "Dropout": lambda node, p, x: x * p["mask"] if "mask" in p else x,
 }

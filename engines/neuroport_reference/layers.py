@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from neuroport.model.layers import Conv2d, Pool2d
+from neuroport.model.layers import Convolution, Pads, Pool2d
 
 Array = np.ndarray
 Arrays = Mapping[str, Array]
+Sizes = tuple[int, ...]
 
 
 def _nothing(node: Any, parameters: Arrays, x: Array, dy: Array) -> dict[str, Array]:
@@ -41,74 +42,78 @@ def _linear_weights(node: Any, p: Arrays, x: Array, dy: Array) -> dict[str, Arra
     return {name: found[name] for name in p}
 
 
-def _windows(x: Array, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Array:
-    """(M, C, H, W) -> (M, C, rows, columns, kh, kw), a view."""
+def _windows(x: Array, kernel: Sizes, stride: Sizes, dilation: Sizes | None = None) -> Array:
+    """(M, C, *axes) -> (M, C, *steps, *kernel), a view."""
+    dilation = dilation or (1,) * len(kernel)
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-    views = sliding_window_view(x, reach, (2, 3))
-    return views[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    views = sliding_window_view(x, reach, tuple(range(2, x.ndim)))
+    return views[:, :, *(slice(None, None, size) for size in (*stride, *dilation))]
 
 
-def _unwindows(
-    d: Array, padded: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)
-) -> Array:
+def _unwindows(d: Array, padded: Sizes, stride: Sizes, dilation: Sizes | None = None) -> Array:
     """The transpose of ``_windows``: overlapping windows add up."""
-    m, c, rows, columns, kh, kw = d.shape
-    x = np.zeros((m, c, *padded), d.dtype)
-    for a in range(kh):
-        for b in range(kw):
-            top, left = a * dilation[0], b * dilation[1]
-            x[:, :, top : top + rows * stride[0] : stride[0], left : left + columns * stride[1] : stride[1]] += (
-                d[..., a, b]
-            )
+    axes = len(padded)
+    x = np.zeros((*d.shape[:2], *padded), d.dtype)
+    for place in np.ndindex(d.shape[2 + axes :]):
+        first = [at * size for at, size in zip(place, dilation or (1,) * axes, strict=True)]
+        into = [slice(at, at + steps * size, size)
+                for at, steps, size in zip(first, d.shape[2 : 2 + axes], stride, strict=True)]
+        x[:, :, *into] += d[..., *place]
     return x
 
 
-def _pad(x: Array, pads: Any) -> Array:
+def _pad(x: Array, pads: Pads) -> Array:
     return np.pad(x, ((0, 0), (0, 0), *pads))
 
 
-def _unpad(x: Array, pads: Any, shape: tuple[int, ...]) -> Array:
-    (top, _), (left, _) = pads
-    return x[:, :, top : top + shape[1], left : left + shape[2]]
+def _unpad(x: Array, pads: Pads, shape: tuple[int, ...]) -> Array:
+    return x[:, :, *(slice(before, before + size) for (before, _), size in zip(pads, shape[1:], strict=True))]
 
 
-def _padded(shape: tuple[int, ...], pads: Any) -> tuple[int, int]:
-    return shape[1] + sum(pads[0]), shape[2] + sum(pads[1])
+def _padded(shape: tuple[int, ...], pads: Pads) -> Sizes:
+    return tuple(size + sum(pad) for size, pad in zip(shape[1:], pads, strict=True))
 
 
-def _grouped(node: Conv2d, windows: Array) -> Array:
-    """(M, C, r, q, kh, kw) -> (M, groups, C / groups, r, q, kh, kw)."""
+def _grouped(node: Convolution, x: Array) -> Array:
+    """(M, C, *steps, *kernel), windows of x -> (M, groups, C / groups, *steps, *kernel)."""
+    windows = _windows(_pad(x, node.pads(x.shape[1:])), node.kernel_size, node.stride, node.dilation)
     m, c, *rest = windows.shape
     return windows.reshape(m, node.groups, c // node.groups, *rest)
 
 
-def _conv(node: Conv2d, p: Arrays, x: Array) -> Array:
-    windows = _grouped(node, _windows(_pad(x, node.pads()), node.kernel_size, node.stride, node.dilation))
+def _letters(node: Convolution) -> tuple[str, str]:
+    """Of ``einsum``: the axes along which a window steps, and those of the kernel."""
+    return "xyz"[: len(node.axes)], "abc"[: len(node.axes)]
+
+
+def _conv(node: Convolution, p: Arrays, x: Array) -> Array:
     weight = p["weight"].reshape(node.groups, -1, *p["weight"].shape[1:])
-    y = np.einsum("mgcrqab,gocab->mgorq", windows, weight, optimize=True)
+    to, of = _letters(node)
+    y = np.einsum(f"mgi{to}{of},goi{of}->mgo{to}", _grouped(node, x), weight, optimize=True)
     y = y.reshape(len(x), node.out_channels, *y.shape[3:])
-    return y + p["bias"][:, None, None] if "bias" in p else y
+    return y + p["bias"].reshape(-1, *(1,) * len(to)) if "bias" in p else y
 
 
-def _conv_transpose(node: Conv2d, p: Arrays, dy: Array, shape: tuple[int, ...]) -> Array:
+def _conv_transpose(node: Convolution, p: Arrays, dy: Array, shape: tuple[int, ...]) -> Array:
     weight = p["weight"].reshape(node.groups, -1, *p["weight"].shape[1:])
     d = dy.reshape(len(dy), node.groups, -1, *dy.shape[2:])
-    windows = np.einsum("mgorq,gocab->mgcrqab", d, weight, optimize=True)
+    to, of = _letters(node)
+    windows = np.einsum(f"mgo{to},goi{of}->mgi{to}{of}", d, weight, optimize=True)
     windows = windows.reshape(len(dy), shape[0], *windows.shape[3:])
-    x = _unwindows(windows, _padded(shape, node.pads()), node.stride, node.dilation)
-    return _unpad(x, node.pads(), shape)
+    pads = node.pads(shape)
+    return _unpad(_unwindows(windows, _padded(shape, pads), node.stride, node.dilation), pads, shape)
 
 
-def _conv_weights(node: Conv2d, p: Arrays, x: Array, dy: Array) -> dict[str, Array]:
-    windows = _grouped(node, _windows(_pad(x, node.pads()), node.kernel_size, node.stride, node.dilation))
+def _conv_weights(node: Convolution, p: Arrays, x: Array, dy: Array) -> dict[str, Array]:
     d = dy.reshape(len(dy), node.groups, -1, *dy.shape[2:])
-    weight = np.einsum("mgcrqab,mgorq->gocab", windows, d, optimize=True).reshape(p["weight"].shape)
-    found = {"weight": weight, "bias": dy.sum((0, 2, 3))}
+    to, of = _letters(node)
+    weight = np.einsum(f"mgi{to}{of},mgo{to}->goi{of}", _grouped(node, x), d, optimize=True)
+    found = {"weight": weight.reshape(p["weight"].shape), "bias": dy.sum((0, *range(2, dy.ndim)))}
     return {name: found[name] for name in p}
 
 
 def _pool(scale: Callable[[Pool2d], float]) -> Layer:
-    def pads(node: Pool2d) -> Any:
+    def pads(node: Pool2d) -> Pads:
         return (node.padding[0],) * 2, (node.padding[1],) * 2
 
     def forward(node: Pool2d, p: Arrays, x: Array) -> Array:
@@ -148,10 +153,12 @@ LAYERS: dict[str, Layer] = {
     "Output": _SAME,
     "Dropout": _SAME,
     "Linear": Layer(_linear, lambda node, p, dy, shape: dy @ p["weight"], _linear_weights),
+    "Conv1d": Layer(_conv, _conv_transpose, _conv_weights),
     "Conv2d": Layer(_conv, _conv_transpose, _conv_weights),
     "SumPool2d": _pool(lambda node: 1.0),
     "AvgPool2d": _pool(lambda node: 1.0 / (node.kernel_size[0] * node.kernel_size[1])),
-    "Flatten": Layer(lambda node, p, x: x.reshape(len(x), -1), lambda node, p, dy, shape: dy.reshape(len(dy), *shape)),
+    "Flatten": Layer(lambda node, p, x: x.reshape(len(x), *node.output_shape(x.shape[1:])),
+                     lambda node, p, dy, shape: dy.reshape(len(dy), *shape)),
     "Scale": Layer(lambda node, p, x: x * _scale(node, p), lambda node, p, dy, shape: dy * _scale(node, p),
                    _scale_weights),
 }

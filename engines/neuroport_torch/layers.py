@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
-from neuroport.model.layers import Conv2d
+from neuroport.model.layers import Convolution
 
 Tensor = torch.Tensor
 Tensors = Mapping[str, Tensor]
@@ -61,13 +61,14 @@ def _linear_weights(node: Any, p: Tensors, x: Tensor, dy: Tensor) -> dict[str, T
     return {name: found[name]() for name in p}
 
 
-def _conv(node: Conv2d, p: Tensors, x: Tensor) -> Tensor:
-    (top, bottom), (left, right) = node.pads()
-    if (top, left) == (bottom, right):
-        padding = (top, left)
-    else:
-        x, padding = functional.pad(x, (left, right, top, bottom)), (0, 0)
-    return functional.conv2d(x, p["weight"], p.get("bias"), node.stride, padding, node.dilation, node.groups)
+def _conv(node: Convolution, p: Tensors, x: Tensor) -> Tensor:
+    pads = node.pads(tuple(x.shape[1:]))
+    padding = tuple(before for before, _ in pads)
+    if any(before != after for before, after in pads):
+        # torch pads both sides alike, and counts axes from the last
+        x, padding = functional.pad(x, [zeros for pair in reversed(pads) for zeros in pair]), (0,) * len(pads)
+    run = functional.conv1d if len(pads) == 1 else functional.conv2d
+    return run(x, p["weight"], p.get("bias"), node.stride, padding, node.dilation, node.groups)
 
 
 def _sum_pool(node: Any, p: Tensors, x: Tensor) -> Tensor:
@@ -97,11 +98,13 @@ LAYERS: dict[str, Layer] = {
         lambda node, p, x: functional.linear(x, p["weight"], p.get("bias")),
         lambda node, p, dy, shape: dy @ p["weight"], _linear_weights,
     ),
+    "Conv1d": _by_autograd(_conv),
     "Conv2d": _by_autograd(_conv),
     "SumPool2d": _by_autograd(_sum_pool),
     "AvgPool2d": _by_autograd(_avg_pool),
     "Flatten": Layer(
-        lambda node, p, x: x.flatten(1), lambda node, p, dy, shape: dy.reshape(len(dy), *shape),
+        lambda node, p, x: x.reshape(len(x), *node.output_shape(tuple(x.shape[1:]))),
+        lambda node, p, dy, shape: dy.reshape(len(dy), *shape),
         lambda node, p, x, dy: {},
     ),
     "Scale": Layer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -14,28 +14,32 @@ from neuroport.model.nodes import Misfit, Node, ParameterSpec
 from neuroport.model.values import AnyInitializer, Constant, KaimingUniform, Shape, Value
 
 
-def _as_pair(value: Any) -> Any:
-    """One whole number for both axes, or two. Raises what Pydantic reports."""
-    pair = (value, value) if isinstance(value, Integral) else value
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(_is_whole, pair)):
-        raise nested([Problem("", f"is no whole number or pair of them (got {value!r:.60})", "give 3 or [3, 3]")])
-    return tuple(map(int, pair))
-
-
 def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _as_padding(value: Any) -> Any:
+def _sizes(value: Any, axes: int) -> tuple[int, ...]:
+    """One whole number for all axes, or one for each. Raises what Pydantic reports."""
+    each = (value,) * axes if isinstance(value, Integral) else value
+    if not isinstance(each, (tuple, list)) or len(each) != axes or not all(map(_is_whole, each)):
+        wrong, mend = ("whole number", "give 3") if axes == 1 else ("whole number or pair of them", "give 3 or [3, 3]")
+        raise nested([Problem("", f"is no {wrong} (got {value!r:.60})", mend)])
+    return tuple(map(int, each))
+
+
+def _padding(value: Any, axes: int) -> Any:
     if isinstance(value, str) and value not in ("same", "valid"):
         raise nested([Problem("", f"is no padding (got {value!r:.60})", "give 'same', 'valid', or numbers such as 1")])
-    return value if isinstance(value, str) else _as_pair(value)
+    return value if isinstance(value, str) else _sizes(value, axes)
 
 
-Pair = Annotated[tuple[int, int], BeforeValidator(_as_pair)]
-Padding = Annotated[tuple[int, int] | Literal["same", "valid"], BeforeValidator(_as_padding)]
+Single = Annotated[tuple[int], BeforeValidator(lambda value: _sizes(value, 1))]
+SinglePadding = Annotated[tuple[int] | Literal["same", "valid"], BeforeValidator(lambda value: _padding(value, 1))]
+Pair = Annotated[tuple[int, int], BeforeValidator(lambda value: _sizes(value, 2))]
+Padding = Annotated[tuple[int, int] | Literal["same", "valid"], BeforeValidator(lambda value: _padding(value, 2))]
+Pads = tuple[tuple[int, int], ...]
 
-# torch's default for the weights of Linear and Conv2d
+# torch's default for the weights of Linear and convolutions
 DEFAULT_WEIGHT = KaimingUniform(gain=1 / math.sqrt(3))
 
 
@@ -70,16 +74,16 @@ class Linear(Node):
 
 
 
-
 class Window(Node):
-    """What convolution and pooling share: input (C, H, W), a window that slides over H and W."""
+    """What convolution and pooling share: channels first, and a window that slides over the axes behind them."""
 
     abstract = True
+    axes: ClassVar[str] = "HW"
 
-    def _image(self, shape: Shape) -> tuple[int, int, int]:
-        if len(shape) != 3:
-            raise Misfit(f"needs input (C, H, W), gets shape {shape}", "give Input(shape=(C, H, W))")
-        return shape
+    def _fits(self, shape: Shape) -> None:
+        words = f"(C, {', '.join(self.axes)})"
+        if len(shape) != 1 + len(self.axes):
+            raise Misfit(f"needs input {words}, gets shape {shape}", f"give Input(shape={words})")
 
     @staticmethod
     def _slide(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> int:
@@ -92,17 +96,16 @@ class Window(Node):
         return steps
 
 
-class Conv2d(Window):
-    """Cross-correlation over (C, H, W); weight (out_channels, C / groups, *kernel_size), bias (out_channels,).
+class Convolution(Window):
+    """What Conv1d and Conv2d share. Fields that a window has along each axis are tuples of one size an axis."""
 
-    padding: an integer, a pair (rows, columns), "valid" (none) or "same" (stride 1 alone).
-    """
+    abstract = True
 
     out_channels: int = Field(gt=0)
-    kernel_size: Pair
-    stride: Pair = (1, 1)
-    padding: Padding = (0, 0)
-    dilation: Pair = (1, 1)
+    kernel_size: Any
+    stride: Any
+    padding: Any
+    dilation: Any
     groups: int = Field(1, gt=0)
     bias: bool = True
     weight_init: AnyInitializer = DEFAULT_WEIGHT
@@ -114,36 +117,31 @@ class Conv2d(Window):
                  for name in ("kernel_size", "stride", "dilation") if min(getattr(self, name)) < 1]
         if not isinstance(self.padding, str) and min(self.padding) < 0:
             found.append(Problem("padding", f"must not be negative (got {self.padding})", "give 0 or more"))
-        if self.padding == "same" and self.stride != (1, 1):
-            mend = "give the padding as numbers; libraries disagree on what it would be"
-            found.append(Problem("padding", "'same' is defined for stride 1 alone", mend))
         if self.out_channels % self.groups:
             wrong = f"{self.groups} groups do not divide {self.out_channels} output channels"
             found.append(Problem("groups", wrong, "choose a divisor"))
         if found:
             raise nested(found)
 
-    def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Zeros (before, after) the rows and the columns; 'same' puts the odd one after."""
+    def pads(self, shape: Shape) -> Pads:
+        """Zeros (before, after) along each axis of an input (C, *axes)."""
         if self.padding == "valid":
-            return (0, 0), (0, 0)
+            return ((0, 0),) * len(self.axes)
         if self.padding == "same":
-            total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-            return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
-        rows, columns = self.padding
-        return (rows, rows), (columns, columns)
+            along = zip(shape[1:], self.kernel_size, self.stride, self.dilation, strict=True)
+            return tuple(map(_same, *zip(*along, strict=True)))
+        return tuple((size, size) for size in self.padding)
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels, height, width = self._image(shape)
+        self._fits(shape)
+        channels, *sizes = shape
         if channels % self.groups:
             raise Misfit(f"{self.groups} groups do not divide {channels} input channels", "choose a divisor", "groups")
-        (top, bottom), (left, right) = self.pads()
-        (kh, kw), (sh, sw), (dh, dw) = self.kernel_size, self.stride, self.dilation
-        rows = self._slide(height, kh, sh, (top, bottom), dh)
-        return (self.out_channels, rows, self._slide(width, kw, sw, (left, right), dw))
+        along = zip(sizes, self.kernel_size, self.stride, self.pads(shape), self.dilation, strict=True)
+        return (self.out_channels, *(self._slide(*axis) for axis in along))
 
     def arrays(self, shape: Shape) -> dict[str, ParameterSpec]:
-        area = self.kernel_size[0] * self.kernel_size[1]
+        area = math.prod(self.kernel_size)
         fans = (shape[0] // self.groups * area, self.out_channels // self.groups * area)
         own = (self.out_channels, shape[0] // self.groups, *self.kernel_size)
         weight = ParameterSpec(own, self.weight_init, self.trainable, fans=fans)
@@ -151,6 +149,43 @@ class Conv2d(Window):
             return {"weight": weight}
         return {"weight": weight,
                 "bias": ParameterSpec((self.out_channels,), self.bias_init, self.trainable, fans=fans)}
+
+
+def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Zeros (before, after) an axis under which ceil(size / stride) windows fit; the odd one stands after."""
+    steps = -(-size // stride)
+    total = max((steps - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+class Conv1d(Convolution):
+    """Cross-correlation over (C, L); weight (out_channels, C / groups, kernel_size), bias (out_channels,).
+
+    padding: an integer, "valid" (none) or "same", as in Conv2d.
+    """
+
+    axes: ClassVar[str] = "L"
+
+    out_channels: int = Field(gt=0)
+    kernel_size: Single
+    stride: Single = (1,)
+    padding: SinglePadding = (0,)
+    dilation: Single = (1,)
+
+
+class Conv2d(Convolution):
+    """Cross-correlation over (C, H, W); weight (out_channels, C / groups, *kernel_size), bias (out_channels,).
+
+    padding: an integer, a pair (rows, columns), "valid" (none) or "same": ceil(size / stride) steps along
+    each axis, with as few zeros as they need, half of them before and the odd one after. That is what
+    torch does at stride 1 (it refuses others) and what TensorFlow and jax do at any stride.
+    """
+
+    out_channels: int = Field(gt=0)
+    kernel_size: Pair
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0)
+    dilation: Pair = (1, 1)
 
 
 class Pool2d(Window):
@@ -175,7 +210,8 @@ class Pool2d(Window):
         return self.stride or self.kernel_size
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels, height, width = self._image(shape)
+        self._fits(shape)
+        channels, height, width = shape
         (kh, kw), (sh, sw), (ph, pw) = self.kernel_size, self.strides, self.padding
         return (channels, self._slide(height, kh, sh, (ph, ph), 1), self._slide(width, kw, sw, (pw, pw), 1))
 
@@ -189,10 +225,27 @@ class AvgPool2d(Pool2d):
 
 
 class Flatten(Node):
-    """All axes as one, the last running fastest."""
+    """The axes from start_dim to end_dim as one, the last running fastest; all axes where not said otherwise.
+
+    Axes are those of a sample, counted from 0 as in NIR (or from the end: -1 is the last).
+    """
+
+    start_dim: int = 0
+    end_dim: int = -1
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (math.prod(shape),)
+        if not shape and (self.start_dim, self.end_dim) == (0, -1):
+            return (1,)
+        found = []
+        for name, axis in (("start_dim", self.start_dim), ("end_dim", self.end_dim)):
+            if not -len(shape) <= axis < len(shape):
+                mend = f"give 0 to {len(shape) - 1}; the batch is no axis of a sample" if shape else "leave it out"
+                raise Misfit(f"is {axis}, the input has {len(shape)} axes: {shape}", mend, name)
+            found.append(axis % len(shape))
+        first, last = found
+        if first > last:
+            raise Misfit(f"lies behind end_dim in an input of shape {shape}", "give start_dim <= end_dim", "start_dim")
+        return (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
 
 
 class Scale(Node):

@@ -8,7 +8,10 @@ them), the state ``s`` (a NamedTuple) and the input ``x``, and are written in or
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
+
+from pydantic import field_validator
 
 from neuroport.dynamics.discretize import Step
 from neuroport.dynamics.ops import Array
@@ -25,11 +28,13 @@ class Neuron(Node):
 
     state: names of the state variables; one of them is ``v``, the potential that is compared.
     spiking: False for readouts whose output is ``v`` itself.
+    fixed: numerics that belong to the equations themselves, whatever the model's are.
     """
 
     abstract: ClassVar[bool] = True
     state: ClassVar[tuple[str, ...]] = ("v",)
     spiking: ClassVar[bool] = True
+    fixed: ClassVar[Mapping[str, Any]] = {}
     State: ClassVar[Any]
 
     numerics: Numerics | None = None
@@ -37,6 +42,22 @@ class Neuron(Node):
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
         cls.State = namedtuple("State", cls.state)  # type: ignore[misc]
+
+    @field_validator("numerics")
+    @classmethod
+    def _as_fixed(cls, value: Numerics | None) -> Numerics | None:
+        """The node's own numerics may not contradict what is fixed."""
+        own = {} if value is None else {name: getattr(value, name) for name in value.model_fields_set}
+        found = [Problem(name, f"is {cls.fixed[name]!r} for every {cls.__name__} (got {given!r})", "leave it out")
+                 for name, given in own.items() if name in cls.fixed and given != cls.fixed[name]]
+        if found:
+            raise nested(found)
+        return value
+
+    def numerics_under(self, base: Numerics) -> Numerics:
+        """What holds for this node in a model of numerics ``base``: fixed, the node's own, then the model's."""
+        own = base if self.numerics is None else self.numerics.over(base)
+        return Numerics(**self.fixed).over(own) if self.fixed else own
 
     def coefficients(self, p: Any, step: Step) -> dict[str, Array]:
         """What the equations need beside the parameters: decays and gains of one step.
@@ -77,12 +98,47 @@ def _one_form(node: Any, tau: str, decay: str) -> None:
         raise nested([Problem(tau, wrong, mend)])
 
 
+class Threshold(Neuron):
+    """A spike in each step in which the input is above the threshold: z = 1 where x > v_threshold, else 0.
+
+    It remembers nothing and resets nothing, whatever the model's numerics; its ``v`` is its input. Of
+    the numerics, only ``comparison`` matters.
+    """
+
+    fixed: ClassVar[Mapping[str, Any]] = {
+        "reset": "none", "reset_delay": 0, "reset_rule": "plain", "multi_spike": False, "output_delay": 0,
+    }
+
+    abstract: ClassVar[bool] = False
+
+    v_threshold: Value = 1.0
+    surrogate: AnySurrogate = SuperSpike()
+
+    def integrate(self, c: Any, s: Any, x: Array) -> Any:
+        return s._replace(v=x)
+
+
 class IF(SpikingNeuron):
     """Integrate and fire: v <- v + r x.
 
     x is the charge that arrives within the step, so the gain per step is r, whatever dt (the
     reading of Norse, Nengo, sinabs and SpikingJelly).
     """
+
+    r: Value = 1.0
+
+    def integrate(self, c: Any, s: Any, x: Array) -> Any:
+        return s._replace(v=s.v + c.r * x)
+
+
+class I(Neuron):  # noqa: E742 - NIR's name
+    """Integrator: v <- v + r x, without leak, threshold or reset; its output is v.
+
+    x is the charge that arrives within the step, as in IF.
+    """
+
+    abstract: ClassVar[bool] = False
+    spiking: ClassVar[bool] = False
 
     r: Value = 1.0
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from neuroport.model import values
 from neuroport.model.graph import Model
-from neuroport.model.layers import Conv2d, Linear, Scale
+from neuroport.model.layers import Convolution, Linear, Scale
 from neuroport.model.nodes import ParameterSpec
 from neuroport.model.values import Bound, Initializer
 from neuroport.program.bound import BoundNeuron
@@ -104,7 +104,7 @@ def populations_after(program: Program, name: str) -> list[BoundNeuron]:
                 seen.add(edge.target)
                 if edge.target in program.neurons:
                     found.append(program.neurons[edge.target])
-                elif not isinstance(program.node(edge.target), (Linear, Conv2d, Scale)):
+                elif not isinstance(program.node(edge.target), (Linear, Convolution, Scale)):
                     pending.append(edge.target)
     return found
 

@@ -97,7 +97,7 @@ def lower(model: Model) -> Program:
     for name, node in model.nodes.items():
         if not isinstance(node, Neuron):
             continue
-        numerics = node.numerics.over(model.numerics) if node.numerics else model.numerics
+        numerics = node.numerics_under(model.numerics)
         biases: list[str] = []
         if numerics.bias_on == "membrane":
             for edge in incoming[name]:

@@ -28,6 +28,7 @@ from neuroport.testing.networks import (
     lif,
     network,
     recurrent,
+    signal,
     silenced,
     spiking_readout,
 )
@@ -149,6 +150,7 @@ CASES: list[Case] = [
     *_numerics_cases(),
     *_trainable_cases(),
     Case("convolution and pooling", lambda dt: image(dt, LIF(tau=6 * dt)), steps=16, batch=2),
+    Case("convolution over one axis", signal, steps=16, batch=2),
     Case("delays", delayed),
     Case("a delay longer than the run", late, steps=8),
     Case("a cycle through a delayed output", held),

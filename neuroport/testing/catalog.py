@@ -9,10 +9,10 @@ from typing import Any
 from neuroport.model.augmentation import Augmentation
 from neuroport.model.graph import Edge, Model
 from neuroport.model.kinds import Kind
-from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
 from neuroport.model.losses import Loss
 from neuroport.model.metrics import TopK
-from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, Neuron
+from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, I, Neuron, Threshold
 from neuroport.model.nodes import Input, Node, Output
 from neuroport.model.numerics import Numerics
 from neuroport.model.optimizers import Optimizer
@@ -92,7 +92,8 @@ def _ends(inputs: int, outputs: int) -> Callable[[float], Model]:
 
 _LAYERS: dict[str, Callable[[float], Model]] = {
     "Linear": _layer(Linear(2)), "Scale": _layer(Scale(0.5)), "Dropout": _layer(Dropout(p=0.5)),
-    "Flatten": _layer(Flatten(), shape=(2, 1)), "Conv2d": _layer(Conv2d(2, 2), shape=(1, 2, 2)),
+    "Flatten": _layer(Flatten(), shape=(2, 1)), "Conv1d": _layer(Conv1d(2, 2), shape=(1, 2)),
+    "Conv2d": _layer(Conv2d(2, 2), shape=(1, 2, 2)),
     "SumPool2d": _layer(SumPool2d(2), shape=(1, 2, 2)), "AvgPool2d": _layer(AvgPool2d(2), shape=(1, 2, 2)),
 }
 
@@ -100,6 +101,7 @@ _NEURONS: dict[str, Callable[[float], Neuron]] = {
     "IF": lambda dt: IF(), "LIF": _lif, "LI": lambda dt: LI(tau=4 * dt), "ALIF": lambda dt: ALIF(tau=4 * dt),
     "CubaLIF": lambda dt: CubaLIF(tau_syn=4 * dt, tau_mem=4 * dt),
     "CubaLI": lambda dt: CubaLI(tau_syn=4 * dt, tau_mem=4 * dt),
+    "Threshold": lambda dt: Threshold(), "I": lambda dt: I(),
     "StrangersNeuron": lambda dt: StrangersNeuron(tau=4 * dt),
 }
 

@@ -18,7 +18,7 @@ from neuroport.dynamics import ops
 from neuroport.engine import optimize
 from neuroport.engine.base import Gradients, Noise, Options, RunResult, Trainable
 from neuroport.model.graph import Model
-from neuroport.model.layers import Conv2d, Linear
+from neuroport.model.layers import Convolution, Linear
 from neuroport.model.losses import CrossEntropy
 from neuroport.model.optimizers import Lion
 from neuroport.model.training import Training
@@ -92,11 +92,11 @@ def watching(margin: float) -> Iterator[list[bool]]:
 
 
 def snap(program: Program, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights of Linear and Conv2d moved to k / 64, |k| <= 127: what an engine of 8-bit weights holds exactly."""
+    """Weights of Linear and convolutions moved to k / 64, |k| <= 127: what an engine of 8-bit weights holds exactly."""
     found = dict(parameters)
     for name, value in parameters.items():
         owner, field = name.rsplit(".", 1)
-        if field == "weight" and isinstance(program.node(owner), (Linear, Conv2d)):
+        if field == "weight" and isinstance(program.node(owner), (Linear, Convolution)):
             found[name] = (np.clip(np.round(value * GRID), -LARGEST, LARGEST) / GRID).astype(np.float32)
     return found
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from neuroport.engine.base import Options, RunResult
 from neuroport.model.graph import Edge, Model, Recurrent
-from neuroport.model.layers import AvgPool2d, Conv2d, Flatten, Linear, Scale, SumPool2d
-from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, Neuron
+from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, I, Neuron, Threshold
 from neuroport.model.nodes import Input, Output
 from neuroport.model.numerics import Numerics
 from neuroport.program.initialize import generator
@@ -42,6 +42,8 @@ NEURONS: dict[str, Callable[[float], Neuron]] = {
     "CubaLI": lambda dt: CubaLI(tau_syn=2 * dt, tau_mem=2 * dt, w_in=2.0),
     "ALIF": lambda dt: ALIF(tau=2 * dt, tau_adapt=2 * dt, beta=0.25),
     "LIF by decay": lambda dt: LIF.from_decay(0.5, r=0.25),
+    "Threshold": lambda dt: Threshold(0.5),
+    "I": lambda dt: I(r=0.25),
 }
 
 NUMERICS: dict[str, Numerics] = {
@@ -72,6 +74,12 @@ def _image(dt: float) -> Model:
     return Model.sequential((2, 6, 6), dt, layers, EULER)
 
 
+def _signal(dt: float) -> Model:
+    layers = [Conv1d(4, 3, stride=2, padding="same"), LIF(tau=2 * dt), Conv1d(4, 2, padding=1, groups=2, dilation=2),
+              Threshold(0.5), Flatten(0, 1), Linear(5), LIF(tau=2 * dt)]
+    return Model.sequential((2, 9), dt, layers, EULER)
+
+
 def delayed(dt: float) -> Model:
     """Delays ahead, on a skip and inside a cycle of two populations."""
     nodes = {"input": Input(shape=(12,)), "first": Linear(16), "a": LIF(tau=2 * dt), "across": Linear(16),
@@ -89,10 +97,12 @@ def _case(name: str, build: Build, density: float = 0.5, steps: int = STEPS) -> 
 
 DYADIC: list[Case] = [
     *(_case(name, lambda dt, of=of: chain(of(dt), dt)) for name, of in NEURONS.items()),
-    *(_case(f"{name}, recurrent", lambda dt, of=of: chain(of(dt), dt, True)) for name, of in NEURONS.items()),
+    *(_case(f"{name}, recurrent", lambda dt, of=of: chain(of(dt), dt, True)) for name, of in NEURONS.items()
+      if name != "I"),  # an integrator that feeds itself grows without end
     *(_case(name, lambda dt, of=of: chain(NEURONS["CubaLIF" if of.bias_on == "membrane" else "LIF"](dt), dt, False, of))
       for name, of in NUMERICS.items()),
     _case("convolution and pooling", _image),
+    _case("convolution over one axis", _signal),
     _case("delays", delayed),
 ]
 

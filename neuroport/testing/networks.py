@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from neuroport.model.graph import Edge, Model, Recurrent
-from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
-from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, Neuron
+from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, I, Neuron, Threshold
 from neuroport.model.nodes import Input, Output
 from neuroport.model.numerics import Numerics
 from neuroport.model.values import Normal, Parameter, Uniform
@@ -50,6 +50,8 @@ NEURONS: dict[str, Callable[[float], Neuron]] = {
     "ALIF": lambda dt: ALIF(tau=8 * dt, tau_adapt=30 * dt, beta=0.15),
     "LIF by decay": lambda dt: LIF.from_decay(0.9, r=0.15),
     "CubaLIF by decay": lambda dt: CubaLIF.from_decay(0.7, 0.9, r=0.2, w_in=0.3),
+    "Threshold": lambda dt: Threshold(1.2),
+    "I": lambda dt: I(r=0.05),
     "a stranger's neuron": lambda dt: StrangersNeuron(tau=8 * dt),
 }
 
@@ -69,6 +71,8 @@ TRAINABLE: dict[str, Callable[[float, str], Neuron]] = {
     "LIF by decay": lambda dt, per: LIF(decay=_own(0.8, 0.95, per), r=_own(0.1, 0.2, per)),
     "CubaLIF": lambda dt, per: CubaLIF(tau_syn=_own(3 * dt, 6 * dt, per), tau_mem=_own(6 * dt, 12 * dt, per),
                                        w_in=_own(0.8, 1.4, per), **_leaky(dt, per)),
+    "Threshold": lambda dt, per: Threshold(_own(0.9, 1.3, per)),
+    "I": lambda dt, per: I(r=_own(0.1, 0.2, per)),
     "ALIF": lambda dt, per: ALIF(tau=_own(6 * dt, 12 * dt, per), tau_adapt=_own(20 * dt, 40 * dt, per),
                                  beta=_own(0.1, 0.2, per)),
 }
@@ -80,10 +84,21 @@ def image(dt: float, neuron: Neuron) -> Model:
         Conv2d(4, (3, 2), stride=(1, 2), padding=(1, 0), weight_init=weights(), bias_init=Uniform(low=-0.2, high=0.6)),
         neuron, SumPool2d(2, stride=(2, 1)),
         Conv2d(4, 2, padding="same", groups=2, dilation=(2, 1), weight_init=Normal(std=0.8)), LIF(tau=5 * dt),
-        AvgPool2d((1, 2), padding=(0, 1)), Flatten(), Scale(Parameter(value=Uniform(low=0.5, high=1.5), per="layer")),
+        AvgPool2d((1, 2), padding=(0, 1)), Flatten(1), Scale(Parameter(value=Uniform(low=0.5, high=1.5), per="layer")),
+        Flatten(),
         Linear(3, bias=False, weight_init=Normal(std=1.0)), LI(tau=10 * dt),
     ]
     return Model.sequential((2, 6, 6), dt, layers)
+
+
+def signal(dt: float) -> Model:
+    """A small convolutional network over one axis: (2, 9) in."""
+    layers = [
+        Conv1d(4, 3, stride=2, padding="same", weight_init=weights(), bias_init=Uniform(low=-0.2, high=0.6)),
+        LIF(tau=8 * dt), Conv1d(4, 2, padding=1, groups=2, dilation=2, weight_init=Normal(std=0.8)), LIF(tau=5 * dt),
+        Conv1d(2, 2, padding="same", bias=False), Flatten(0, 1), Linear(3, weight_init=Normal(std=1.0)),
+    ]
+    return Model.sequential((2, 9), dt, layers)
 
 
 def delayed(dt: float) -> Model:

@@ -8,7 +8,7 @@ from neuroport_reference.runner import NumpyRunner
 
 from neuroport.engine.base import Engine, Executable, Options, Record, RunResult
 from neuroport.engine.capabilities import Capabilities, Level, Support, stepping_engine
-from neuroport.model.layers import Conv2d, Linear
+from neuroport.model.layers import Convolution, Linear
 from neuroport.program.execute import execute
 from neuroport.program.lower import Program
 from neuroport.testing import EngineConformance
@@ -46,7 +46,7 @@ class ChipExecutable(Executable):
 
     def _held(self, name: str, value: np.ndarray) -> np.ndarray:
         owner, field = name.rsplit(".", 1)
-        if field != "weight" or not isinstance(self.program.node(owner), (Linear, Conv2d)):
+        if field != "weight" or not isinstance(self.program.node(owner), (Linear, Convolution)):
             return value
         stored = np.clip(np.round(value / STEP), -LARGEST, LARGEST).astype(np.int8)
         return stored.astype(np.float32) * np.float32(STEP)

@@ -119,6 +119,15 @@ CASES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "a kernel larger than the image": (
         lambda: model(input=(1, 2, 2), layers=[npt.Conv2d(1, 5)]), "nodes.0_conv2d.kernel_size", "padding"),
     "a convolution of a vector": (lambda: model(layers=[npt.Conv2d(1, 3)]), "nodes.0_conv2d", "(C, H, W)"),
+    "a convolution over one axis of an image": (
+        lambda: model(input=(1, 4, 4), layers=[npt.Conv1d(1, 3)]), "nodes.0_conv1d", "(C, L)"),
+    "a pair for one axis": (lambda: npt.Conv1d(1, [3, 3]), "kernel_size", "give 3"),
+    "an axis that is not there": (
+        lambda: model(input=(2, 3), layers=[npt.Flatten(1, 2)]), "nodes.0_flatten.end_dim", "0 to 1"),
+    "axes the wrong way round": (
+        lambda: model(input=(2, 3), layers=[npt.Flatten(1, 0)]), "nodes.0_flatten.start_dim", "start_dim <= end_dim"),
+    "a Threshold with a reset": (
+        lambda: npt.Threshold(1.0, numerics={"reset": "hard"}), "numerics.reset", "leave it out"),
     "a product of an image": (lambda: model(input=(1, 4, 4)), "nodes.0_linear", "Flatten()"),
     "too many inputs for a layer": (lambda: model(layers=[npt.Linear(3, in_features=5)]),
                                     "nodes.0_linear.in_features", "in_features=4"),

@@ -53,6 +53,7 @@ LAYERS: dict[str, Layer] = {
     "Input": _SAME,
     "Output": _SAME,
     "Linear": Layer(_linear, lambda node, p, dy, shape: dy @ p["weight"], _linear_weights),
-    "Flatten": Layer(lambda node, p, x: x.reshape(len(x), -1), lambda node, p, dy, shape: dy.reshape(-1, *shape)),
+    "Flatten": Layer(lambda node, p, x: x.reshape(len(x), *node.output_shape(x.shape[1:])),
+                     lambda node, p, dy, shape: dy.reshape(-1, *shape)),
     "Scale": Layer(_scale, _scale, lambda p, x, dy: {name: sum_to(x * dy, p[name].shape) for name in p}),
 }
