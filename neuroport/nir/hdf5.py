@@ -9,22 +9,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from neuroport.errors import NotWritten
+from neuroport.errors import InvalidData, NotWritten
 from neuroport.nir.contents import NirFile
 from neuroport.nir.limits import LIMITS, Limits
 from neuroport.nir.reading import read_file
+from neuroport.nir.repair import repaired
 from neuroport.nir.writing import file_bytes
 from neuroport.runtime.folder import write_atomically
 
 COMPRESSION = 4  # gzip's level
 
 
-def load(path: str | Path, *, limits: Limits = LIMITS) -> NirFile:
+def load(path: str | Path, *, repair: bool = True, limits: Limits = LIMITS) -> NirFile:
     """What a NIR file holds: every node and field, known or not, in the file's order, dtypes and shapes.
 
-    limits: what a file may ask for; more is refused before it is read. Raises InvalidData.
+    repair: mend what nir 1.0.8 refuses where the intent is clear, and say so in ``findings``; what is not clear is an
+    error. False gives the file as it is. limits: what a file may ask for; more is refused before it is read.
+    Raises InvalidData.
     """
-    return read_file(Path(path).expanduser(), limits)
+    file = Path(path).expanduser()
+    content = read_file(file, limits)
+    if not repair:
+        return content
+    try:
+        return repaired(content)
+    except InvalidData as error:
+        raise InvalidData(error.problems, f"NIR file {file}") from None
 
 
 def save(path: str | Path, content: NirFile, *, compression: int | None = COMPRESSION) -> None:
@@ -34,7 +44,7 @@ def save(path: str | Path, content: NirFile, *, compression: int | None = COMPRE
     arrays, 0 to 9, or None. Raises InvalidData for what HDF5 cannot hold, NotWritten where the disk does not take it.
     """
     file = Path(path).expanduser()
-    content_bytes = file_bytes(content, compression, {})
+    content_bytes = file_bytes(content, compression)
     try:
         write_atomically(file, content_bytes)
     except OSError as error:

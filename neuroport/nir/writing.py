@@ -12,19 +12,16 @@ from neuroport.nir.arrays import refused
 from neuroport.nir.contents import NirFile, NirGraph, NirNode, Value, plain
 from neuroport.nir.limits import DEEPEST
 from neuroport.nir.marks import BYTES, KIND, NAME, NONE, written_name
+from neuroport.nir.stand_ins import StandIns, stand_ins
 
 PACKED_FROM = 4096  # bytes from which an array is packed: a chunk has an overhead of its own
 TEXT = h5py.string_dtype()
-StandIns = Mapping[str, np.ndarray]  # what nir is to read where a field is None
 
 
-def file_bytes(content: NirFile, compression: int | None, stand_ins: Mapping[int, StandIns]) -> bytes:
-    """The whole file; equal contents give equal bytes.
-
-    compression: gzip's level, None for none. stand_ins: by id of the node. Raises InvalidData.
-    """
+def file_bytes(content: NirFile, compression: int | None) -> bytes:
+    """The whole file; equal contents give equal bytes. compression: gzip's level, None for none. Raises InvalidData."""
     with h5py.File("contents.nir", "w", driver="core", backing_store=False, track_order=True) as file:
-        writer = _Writer(compression, stand_ins)
+        writer = _Writer(compression, stand_ins(content.graph))
         if content.version:
             writer.value(file, "version", content.version, "/version")
         writer.node(file.create_group("node", track_order=True), content.graph, "/node", 0)
@@ -34,10 +31,11 @@ def file_bytes(content: NirFile, compression: int | None, stand_ins: Mapping[int
 
 
 class _Writer:
-    def __init__(self, compression: int | None, stand_ins: Mapping[int, StandIns]):
+    def __init__(self, compression: int | None, stand_ins: Mapping[str, StandIns]):
         self.compression, self.stand_ins = compression, stand_ins
 
-    def node(self, group: Any, node: NirNode, path: str, depth: int) -> None:
+    def node(self, group: Any, node: NirNode, path: str, depth: int, place: str = "") -> None:
+        """path: in the file. place: of the node in the graph, with a "/" behind it."""
         _check_depth(path, depth)
         reserved = ("type", "nodes", "edges") if isinstance(node, NirGraph) else ("type",)
         if not isinstance(node, NirGraph) and node.type == NirGraph.type:
@@ -48,20 +46,20 @@ class _Writer:
         if isinstance(fields.get("metadata"), Mapping) or (node.metadata and "metadata" in fields):
             raise refused(f"{path}/metadata", "is a field", "put it into the node's metadata")
         if isinstance(node, NirGraph):
-            self._graph(group, node, path, depth)
+            self._graph(group, node, path, depth, place)
         self.value(group, "type", node.type, f"{path}/type")
-        self.group(group, fields, path, depth, self.stand_ins.get(id(node), {}))
+        self.group(group, fields, path, depth, self.stand_ins.get(place[:-1], {}))
         if node.metadata:
             self.value(group, "metadata", node.metadata, f"{path}/metadata", depth)
 
-    def _graph(self, group: Any, graph: NirGraph, path: str, depth: int) -> None:
+    def _graph(self, group: Any, graph: NirGraph, path: str, depth: int, place: str) -> None:
         inside = group.create_group("nodes", track_order=True)
         ends = {end for edge in graph.edges for end in edge}
         names = _written(graph.nodes, f"{path}/nodes", ends)
         for name, node in graph.nodes.items():
             held = inside.create_group(names[name], track_order=True)
             _name(held, name, names[name])
-            self.node(held, node, f"{path}/nodes/{names[name]}", depth + 2)
+            self.node(held, node, f"{path}/nodes/{names[name]}", depth + 2, f"{place}{name}/")
         pairs = np.empty((len(graph.edges), 2), object)
         for index, edge in enumerate(graph.edges):
             pairs[index] = [names.get(_text(end, f"{path}/edges"), end) for end in edge]
