@@ -9,22 +9,22 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from neuroport.data.events import Events
+from neuroport.data.events import Events, rounding_of
 from neuroport.data.layout import Layout, rows_of
 from neuroport.data.packer import Packer, Reader
 from neuroport.data.tally import Tally, tally_of
 from neuroport.errors import InvalidData, Problem
 
 NEAR = 1e-6  # of a step: k * dt computed in floats must not fall into step k - 1
-SINGLE = 2.0**-23  # resolution of float32
 
 
 class Binning(Packer):
     """Events into steps of ``dt`` seconds.
 
-    An event at time t lies in step floor((t - start) / dt). t is taken as it is stored, in float64: a float16 time
-    of 0.56982 s (stored for 0.57 s) lies in step 56 of 10 ms. An event less than a millionth of a step before an
-    edge lies behind it, so that t = k dt is in step k; of float32 times, less than their resolution.
+    An event at time t lies in step floor((t - start) / dt). One that is before an edge by less than rounding can
+    explain lies behind it, so that t = k dt is in step k: by a millionth of a step, and by the resolution of float32
+    where times were stored so, before they were aligned or got another unit. float16 times are taken as they are
+    stored: 0.56982 s (for 0.57 s) lies in step 56 of 10 ms, since most of what rounds to it lay before 0.57 s.
 
     steps or duration: how long the window is; what is beyond it, or before ``start``, is cropped and counted, or
     an error (beyond). pool: so many neighboring channels become one (5: 700 to 140), or pixels of a camera's
@@ -109,8 +109,9 @@ class Binning(Packer):
     def _steps(self, events: Events) -> tuple[np.ndarray, np.ndarray]:
         """Whether each event lies in the window, and its step where it does."""
         place = (events.times.astype(np.float64) - self.start) / self.dt
-        if events.times.dtype == np.float32:
-            place += events.times * (SINGLE / self.dt)
+        rounding = rounding_of(events)
+        if rounding is not None:
+            place += rounding / self.dt
         place += NEAR
         inside = (place >= 0) & (place < self.window)  # before the cast: a far time has no int32
         return inside, np.where(inside, place, 0).astype(np.int32)  # not negative: the cast is the floor

@@ -34,7 +34,7 @@ try:
 except ImportError:  # on Windows: unfinished entries go when they are old
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 1  # of the entries and of what staging makes: raised when either changes
+FORMAT = 2  # of the entries and of what staging makes: raised when either changes
 HEADER, LOCK = "header.json", "lock"
 BLOCK = 1 << 24  # bytes under one checksum
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -18,12 +18,17 @@ ARRAYS = ("times", "units", "offsets", "labels")
 
 
 def save(path: str | Path, train: Events, validation: Events | None = None, test: Events | None = None) -> None:
-    """Write recordings for the source "events": shape, and PART_times, PART_units, PART_offsets, PART_labels."""
+    """Write recordings for the source "events": shape, and PART_times, PART_units, PART_offsets, PART_labels.
+
+    And PART_rounding, where the recordings have one.
+    """
     given = {"train": train, "validation": validation, "test": test}
     arrays: dict[str, Any] = {"shape": np.array(train.shape)}
     for part, events in given.items():
         if events is not None:
             arrays |= {f"{part}_{name}": getattr(events, name) for name in ARRAYS}
+            if events.rounding is not None:
+                arrays[f"{part}_rounding"] = events.rounding
     np.savez_compressed(path, **arrays)
 
 
@@ -40,7 +45,8 @@ def read(path: str | Path) -> dict[str, Events]:
     for part in held:
         try:
             found[part] = Events(
-                **{name: arrays[f"{part}_{name}"] for name in ARRAYS}, shape=shape)
+                **{name: arrays[f"{part}_{name}"] for name in ARRAYS}, shape=shape,
+                rounding=arrays.get(f"{part}_rounding"))
         except InvalidData as error:
             raise InvalidData([problem.under(part) for problem in error.problems], f"events in {path}") from None
     return found

@@ -21,7 +21,8 @@ class Events:
     places in ``shape`` counted in C order; of a camera's (P, H, W) that is (p H + y) W + x. offsets: (N + 1,):
     sample i holds the events offsets[i] to offsets[i + 1]; a sample may hold none. shape: of one time step.
     labels: class indices (N,), or traces (N, T, *shape). numbers: what errors call the samples, (N,); 0 to N - 1
-    where not given.
+    where not given. rounding: (E,) seconds by which a time may lie beside the one that was meant, as it was
+    stored before it was aligned or got another unit; None: as the type of ``times`` says.
 
     Raises InvalidData with the first fault of each kind, by sample and event.
     """
@@ -32,6 +33,7 @@ class Events:
     shape: tuple[int, ...]
     labels: np.ndarray
     numbers: np.ndarray | None = None
+    rounding: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         problems = [*_layout_problems(self)] or [*_value_problems(self)]
@@ -56,22 +58,33 @@ class Events:
         pairs = [_pair(sample, size, int(number)) for sample, number in zip(samples, called, strict=True)]
         lengths = np.array([len(times) for times, _ in pairs], np.int64)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        times = _joined([times for times, _ in pairs], np.dtype(np.float64))
+        stored = [times for times, _ in pairs]
+        times = _joined(stored, np.dtype(np.float64))
         units = _joined([units for _, units in pairs], np.dtype(np.int32))
-        if times.dtype.kind in "biu":
+        rounding = None
+        if align or time_unit != 1.0 or len({piece.dtype for piece in stored}) > 1:
+            # a difference of large times, or a product, no longer shows how coarsely those were stored
+            rounding = _joined_roundings(stored, fine=align)
+            times = times.astype(np.float64)
+        elif times.dtype.kind in "biu":
             times = times.astype(np.float64)
         if align:
             # a sample that does not begin with its first event shows negative times below
-            firsts = times[np.minimum(offsets[:-1], max(len(times) - 1, 0))] if len(times) else times
+            first = np.minimum(offsets[:-1], max(len(times) - 1, 0))
             if sort:
-                firsts = np.array([piece.min() if len(piece) else 0 for piece in _pieces(times, offsets)], times.dtype)
-            times = times - np.repeat(firsts, lengths)
+                first = np.array([start + (int(piece.argmin()) if len(piece) else 0) for start, piece in
+                                  zip(offsets[:-1], _pieces(times, offsets), strict=True)], np.int64)
+            first = np.repeat(first, lengths)
+            times = times - times[first]
+            rounding = None if rounding is None else rounding + rounding[first]
         if time_unit != 1.0:
-            times = times.astype(np.float64) * time_unit
+            times = times * time_unit
+            rounding = None if rounding is None else rounding * time_unit
         if sort:
             order = np.lexsort((times, np.repeat(np.arange(len(pairs)), lengths)))
             times, units = times[order], units[order]
-        return Events(times, units, offsets, size, np.asarray(labels), called)
+            rounding = None if rounding is None else rounding[order]
+        return Events(times, units, offsets, size, np.asarray(labels), called, rounding)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -92,7 +105,33 @@ class Events:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         index = np.arange(offsets[-1]) + np.repeat(self.offsets[samples] - offsets[:-1], lengths)
         numbers = samples if self.numbers is None else self.numbers[samples]
-        return Events(self.times[index], self.units[index], offsets, self.shape, self.labels[samples], numbers)
+        rounding = None if self.rounding is None else self.rounding[index]
+        times, units, labels = self.times[index], self.units[index], self.labels[samples]
+        return Events(times, units, offsets, self.shape, labels, numbers, rounding)
+
+
+def rounding_of(events: Events) -> np.ndarray | None:
+    """Seconds by which each time may lie beside the one that was meant, (E,); None where that is next to nothing."""
+    return _rounding(events.times) if events.rounding is None else events.rounding
+
+
+def _rounding(times: np.ndarray, fine: bool = False) -> np.ndarray | None:
+    """Of stored times, in their own unit. fine: also of float64.
+
+    Twice half of a last bit, as k * dt is rounded twice, dt and the product. None of whole numbers, and of float16:
+    that is coarser than what was recorded, so that most of what rounds to just before an edge lay before it.
+    """
+    if times.dtype == np.float32 or (fine and times.dtype == np.float64):
+        return np.abs(times.astype(np.float64)) * float(np.finfo(times.dtype).eps)
+    return None
+
+
+def _joined_roundings(stored: Sequence[np.ndarray], fine: bool) -> np.ndarray | None:
+    found = [_rounding(times, fine) for times in stored]
+    if all(one is None for one in found):
+        return None
+    return np.concatenate([np.zeros(len(times)) if one is None else one
+                           for times, one in zip(stored, found, strict=True)])
 
 
 def columns(sample: Any) -> tuple[str, ...]:
@@ -172,6 +211,8 @@ def _layout_problems(events: Events) -> Iterator[Problem]:
         yield Problem("times", f"have shape {times.shape} of {times.dtype}", "give seconds, (events,) floats")
     if units.ndim != 1 or units.dtype.kind not in "iu":
         yield Problem("units", f"have shape {units.shape} of {units.dtype}", "give (events,) whole numbers")
+    if events.rounding is not None and events.rounding.shape != times.shape:
+        yield Problem("rounding", f"has shape {events.rounding.shape} for {len(times)} times", "give one for each time")
     if len(times) != len(units):
         yield Problem("units", f"are {len(units)} for {len(times)} times", "give one unit for each time")
     if offsets.ndim != 1 or not len(offsets) or offsets[0] != 0 or offsets[-1] != len(times) or (

@@ -76,6 +76,62 @@ def test_events_on_an_edge_lie_in_the_step_that_begins_there(dt, kind):
     assert np.array_equal(activity.ravel(), np.ones(steps)) and report.cropped == 0
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([np.float32, np.float64]), st.sampled_from([1.0, 1e-3, 1e-6]),
+    st.one_of(st.sampled_from([1e-3, 1e-2, 4e-3, 7e-3, 1 / 30]), st.floats(1e-4, 0.2)), st.integers(0, 10**5),
+    st.lists(st.integers(0, 2000), min_size=1, max_size=40), st.booleans(),
+)
+def test_an_edge_stored_in_any_unit_and_aligned_or_not_lies_in_the_step_that_begins_there(
+        kind, unit, dt, begun, places, sort):
+    places = [0, *places] if sort else [0, *sorted(places)]
+    stored = ((np.array(places) + begun) * (dt / unit)).astype(kind)  # as a program stores step numbers times dt
+    found = Events.of([(stored, np.zeros(len(places), int))], [0], (1,), time_unit=unit, align=True, sort=sort)
+    activity, report = binned(found, Binning(dt=dt, steps=2001, values="counts"))
+    assert np.array_equal(activity.ravel(), np.bincount(places, minlength=2001)) and report.cropped == 0
+    apart = np.array(sorted(places)).astype(kind) * kind(dt / unit)  # the product rounded, not only stored
+    found = Events.of([(apart, np.zeros(len(places), int))], [0], (1,), time_unit=unit)
+    activity, _ = binned(found, Binning(dt=dt, steps=2001, values="counts"))
+    assert np.array_equal(activity.ravel(), np.bincount(places, minlength=2001))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([np.float32, np.float64]), st.sampled_from([1.0, 1e-3, 1e-6]),
+    st.sampled_from([1e-3, 1e-2, 1 / 30]), st.integers(0, 10**4),
+    st.lists(st.floats(0.02, 0.98), min_size=1, max_size=40),
+)
+def test_what_rounding_cannot_explain_stays_before_the_edge(kind, unit, dt, begun, parts):
+    places = np.arange(len(parts))
+    stored = np.concatenate([[begun], begun + places + parts]) * (dt / unit)
+    found = Events.of([(stored.astype(kind), np.zeros(len(stored), int))], [0], (1,), time_unit=unit, align=True)
+    activity, _ = binned(found, Binning(dt=dt, steps=len(parts), values="counts"))
+    assert np.array_equal(activity.ravel(), np.bincount([0, *places]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 60, width=16), min_size=1, max_size=50), st.sampled_from([1.0, 1e-2]), st.booleans())
+def test_float16_times_lose_nothing_when_they_are_aligned_or_get_another_unit(times, unit, align):
+    stored = np.sort(np.array(times, np.float16))
+    options = {"time_unit": unit, "align": align}
+    units, window = np.zeros(len(stored), int), Binning(dt=4e-3, duration=60.1, values="counts")
+    coarse, fine = (binned(Events.of([(one, units)], [0], (1,), **options), window)[0]
+                    for one in (stored, stored.astype(np.float64)))
+    assert np.array_equal(coarse, fine)
+
+
+def test_samples_of_several_types_are_each_binned_by_their_own_resolution(tmp_path):
+    from neuroport.data import event_file
+
+    edges = np.arange(1000) * 7e-3
+    pairs = [(edges.astype(np.float32), np.zeros(1000, int)), (edges, np.zeros(1000, int))]
+    found = Events.of(pairs, [0, 1], (1,))
+    assert np.array_equal(binned(found, Binning(dt=7e-3, steps=1000))[0], np.ones((2, 1000, 1)))
+    event_file.save(tmp_path / "events.npz", found)
+    again = event_file.read(tmp_path / "events.npz")["train"]
+    assert np.array_equal(binned(again, Binning(dt=7e-3, steps=1000))[0], np.ones((2, 1000, 1)))
+
+
 def test_microseconds_on_an_edge_lie_in_the_step_that_begins_there():
     stamps = np.arange(1000) * 7000
     found = Events.of([(stamps, np.zeros(1000, int))], [0], (1,), time_unit=1e-6)
