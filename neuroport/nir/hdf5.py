@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from neuroport.errors import InvalidData, NotWritten
+from neuroport.errors import InvalidData
 from neuroport.nir.contents import NirFile
 from neuroport.nir.limits import LIMITS, Limits
 from neuroport.nir.reading import read_file
 from neuroport.nir.repair import repaired
-from neuroport.nir.writing import file_bytes
-from neuroport.runtime.folder import write_atomically
+from neuroport.nir.writing import write_file
 
 COMPRESSION = 4  # gzip's level
 
@@ -43,10 +42,4 @@ def save(path: str | Path, content: NirFile, *, compression: int | None = COMPRE
     Where nir 1.0.8 has a node for everything in it, nir 1.0.8 reads it too. compression: gzip's level for larger
     arrays, 0 to 9, or None. Raises InvalidData for what HDF5 cannot hold, NotWritten where the disk does not take it.
     """
-    file = Path(path).expanduser()
-    content_bytes = file_bytes(content, compression)
-    try:
-        write_atomically(file, content_bytes)
-    except OSError as error:
-        mend = "choose a folder that you may write to, on a disk with space left"
-        raise NotWritten(f"{file} cannot be written: {error.strerror or error}\n  mend: {mend}") from None
+    write_file(Path(path).expanduser(), content, compression)

@@ -4,58 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import h5py
-from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5p
+from h5py import h5d, h5g
 
-from neuroport.errors import InvalidData
-from neuroport.nir.arrays import DAMAGED, Budget, damaged, decoded, mark, read_value, refused
-from neuroport.nir.contents import Fields, Finding, NirFile, NirGraph, NirNode, Value
+from neuroport.nir.arrays import decoded, read_value, refused
+from neuroport.nir.contents import Fields, Finding, NirFile, NirGraph, NirNode
+from neuroport.nir.groups import EXPORT, Groups, Member, opened
 from neuroport.nir.limits import Limits
-from neuroport.nir.marks import KIND, NAME
 
-GRAPH = "NIRGraph"
-EXPORT = "export the graph again with a current nir or with neuroport"
-
-
-class Member(NamedTuple):
-    """A thing in a group: its true name, its name and path in the file, and itself."""
-
-    name: str
-    written: str
-    path: str
-    thing: Any
+GRAPH = NirGraph.type
 
 
 def read_file(path: Path, limits: Limits) -> NirFile:
     """What the file at ``path`` holds. Raises InvalidData."""
-    try:
-        with h5py.File(path, "r") as file:
-            return _Reader(Budget(limits, path.stat().st_size)).file(file.id)
-    except InvalidData as error:
-        raise InvalidData(error.problems, f"NIR file {path}") from None
-    except FileNotFoundError:
-        raise refused(str(path), "is not there", "give the path of a file") from None
-    except IsADirectoryError:
-        raise refused(str(path), "is a folder", "give the path of a file") from None
-    except PermissionError:
-        raise refused(str(path), "may not be read by you", "change its permissions") from None
-    except OSError as error:
-        words = " ".join(str(error).split())
-        mend = "give a whole file that nir or neuroport wrote; NIR files are HDF5"
-        raise refused(str(path), f"is no HDF5 file, or a damaged one: {words:.200}", mend) from None
+    with opened(path, limits) as (root, groups):
+        return _Reader(groups).file(root)
 
 
 class _Reader:
-    def __init__(self, budget: Budget):
-        self.budget = budget
+    def __init__(self, groups: Groups):
+        self.groups, self.budget = groups, groups.budget
         self.findings: list[Finding] = []
-        self.groups: set[int] = set()
-        self.strange = ""  # the first thing that has attributes of others
 
-    def file(self, file: Any) -> NirFile:
-        root = {member.name: member for member in self._members(h5g.open(file, b"/"), "", 0)}
+    def file(self, file: Member) -> NirFile:
+        root = {member.name: member for member in self.groups.members(file.thing, "", 0)}
         version = self._version(root.pop("version", None))
         if "node" in root:
             graph = self._node(root.pop("node"), "", 1)
@@ -67,16 +39,16 @@ class _Reader:
         if not isinstance(graph, NirGraph):
             self._repaired("", f"the file is one {graph.type} without a graph: a graph is put around it")
             graph = NirGraph(nodes={graph.type.lower(): graph})
-        extra = {member.name: self._value(member, 1) for member in root.values()}
-        if self.strange:
+        extra = {member.name: self.groups.value(member, 1) for member in root.values()}
+        if self.groups.strange:
             words = "has HDF5 attributes, which mean nothing in NIR: they are not kept"
-            self.findings.append(Finding(self.strange, words))
+            self.findings.append(Finding(self.groups.strange, words))
         return NirFile(graph, version, tuple(self.findings), extra)
 
     def _version(self, member: Member | None) -> str:
         if member is None:
             return ""
-        version = self._value(member, 1)
+        version = self.groups.value(member, 1)
         if not isinstance(version, str):
             raise refused(member.path, "is no text", EXPORT)
         return version
@@ -85,11 +57,11 @@ class _Reader:
         """place: the node's path in the graph."""
         if not isinstance(member.thing, h5g.GroupID):
             raise refused(member.path, "is no group, as a node is", EXPORT)
-        members = list(self._members(member.thing, member.path, depth))
+        members = list(self.groups.members(member.thing, member.path, depth))
         kind, rest = None, []
         for one in members:
             if one.name == "type":
-                kind = self._value(one, depth)
+                kind = self.groups.value(one, depth)
                 if not isinstance(kind, str):
                     raise refused(one.path, "is no text", "write the node's type, such as LIF")
             else:
@@ -114,7 +86,7 @@ class _Reader:
             raise refused(inside.path, "is no group", EXPORT)
         prefix = f"{place}/" if place else ""
         nodes, written = {}, {}
-        for member in self._members(inside.thing, inside.path, depth + 1):
+        for member in self.groups.members(inside.thing, inside.path, depth + 1):
             nodes[member.name] = self._node(member, prefix + member.name, depth + 2)
             written[member.written] = member.name
         fields, metadata = self._fields(list(held.values()), depth)
@@ -145,66 +117,12 @@ class _Reader:
         fields: Fields = {}
         metadata: Fields = {}
         for member in members:
-            value = self._value(member, depth)
+            value = self.groups.value(member, depth)
             if member.name == "metadata" and isinstance(value, dict):
                 metadata = value
             else:
                 fields[member.name] = value
         return fields, metadata
-
-    def _value(self, member: Member, depth: int) -> Value:
-        if isinstance(member.thing, h5d.DatasetID):
-            return read_value(member.thing, member.path, self.budget)
-        if isinstance(member.thing, h5g.GroupID):
-            inside = self._members(member.thing, member.path, depth + 1)
-            return {one.name: self._value(one, depth + 1) for one in inside}
-        raise refused(member.path, "is neither an array nor a group", EXPORT)
-
-    def _members(self, group: Any, path: str, depth: int) -> list[Member]:
-        """What a group holds: in the order of creation where the file keeps it, else in HDF5's own."""
-        if depth > self.budget.limits.depth:
-            mend = f"if the file is to be trusted: limits=Limits(depth={2 * depth})"
-            raise refused(path, f"lies more than {self.budget.limits.depth} groups deep", mend)
-        try:
-            self._visit(group, path)
-            self.budget.spend_items(group.get_num_objs(), path or "/")
-            order = group.get_create_plist().get_link_creation_order() & h5p.CRT_ORDER_TRACKED
-            links: list[tuple[bytes, int]] = []
-            group.links.iterate(lambda name, link: links.append((name, link.type)), info=True,
-                                idx_type=h5.INDEX_CRT_ORDER if order else h5.INDEX_NAME)
-        except DAMAGED as error:
-            raise damaged(path or "/", error) from None
-        found: dict[str, Member] = {}
-        for name, kind in links:
-            member = self._member(group, name, kind, path)
-            if member.name in found:
-                raise refused(member.path, f"is named {member.name!r}, as {found[member.name].path} is", EXPORT)
-            found[member.name] = member
-        return list(found.values())
-
-    def _member(self, group: Any, name: bytes, kind: int, path: str) -> Member:
-        written = decoded(name, f"{path}/{name!r}")
-        where = f"{path}/{written}"
-        if kind != h5l.TYPE_HARD:
-            what = {h5l.TYPE_SOFT: "a link within the file", h5l.TYPE_EXTERNAL: "a link to another file"}
-            raise refused(where, f"is {what.get(kind, 'a link of an unknown kind')}, no value of its own",
-                          "write the value itself: h5repack, or " + EXPORT)
-        try:
-            thing = h5o.open(group, name)
-            if count := h5a.get_num_attrs(thing):
-                ours = sum(h5a.exists(thing, one.encode()) for one in (NAME, KIND))
-                self.strange = self.strange or (where if count > ours else "")
-        except DAMAGED as error:
-            raise damaged(where, error) from None
-        true = mark(thing, NAME, where, self.budget)
-        return Member(written if true is None else true, written, where, thing)
-
-    def _visit(self, group: Any, path: str) -> None:
-        """No group is reached twice: such links make cycles, or a small file endlessly wide."""
-        address = h5o.get_info(group).addr
-        if address in self.groups:
-            raise refused(path, "is a group that is reached by another path as well", EXPORT)
-        self.groups.add(address)
 
     def _repaired(self, place: str, words: str) -> None:
         self.findings.append(Finding(place, words, repaired=True))

@@ -1,33 +1,61 @@
-"""What a NIR file holds as the bytes of an HDF5 file that nir 1.0.8 reads as well. See ``hdf5.py`` for the layout."""
+"""What a NIR file holds as an HDF5 file that nir 1.0.8 reads as well. See ``hdf5.py`` for the layout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from neuroport.errors import NotWritten
 from neuroport.nir.arrays import refused
 from neuroport.nir.contents import NirFile, NirGraph, NirNode, Value, plain
 from neuroport.nir.limits import DEEPEST
 from neuroport.nir.marks import BYTES, KIND, NAME, NONE, written_name
 from neuroport.nir.stand_ins import StandIns, stand_ins
+from neuroport.runtime.folder import write_atomically
 
 PACKED_FROM = 4096  # bytes from which an array is packed: a chunk has an overhead of its own
 TEXT = h5py.string_dtype()
 
 
-def file_bytes(content: NirFile, compression: int | None) -> bytes:
-    """The whole file; equal contents give equal bytes. compression: gzip's level, None for none. Raises InvalidData."""
-    with h5py.File("contents.nir", "w", driver="core", backing_store=False, track_order=True) as file:
+@contextmanager
+def image() -> Iterator[Any]:
+    """A file in memory, which keeps the order in which things are put into it."""
+    with h5py.File("image", "w", driver="core", backing_store=False, track_order=True) as file:
+        yield file
+
+
+def put_whole(path: Path, file: Any) -> None:
+    """Put the file from memory to a path, whole or not at all. Raises NotWritten."""
+    file.flush()
+    try:
+        write_atomically(path, bytes(file.id.get_file_image()))
+    except OSError as error:
+        mend = "choose a folder that you may write to, on a disk with space left"
+        raise NotWritten(f"{path} cannot be written: {error.strerror or error}\n  mend: {mend}") from None
+
+
+def write_file(path: Path, content: NirFile, compression: int | None) -> None:
+    """The whole file; equal contents give equal bytes. Raises InvalidData and NotWritten."""
+    _check_nesting(content.graph)
+    with image() as file:
         writer = _Writer(compression, stand_ins(content.graph))
         if content.version:
             writer.value(file, "version", content.version, "/version")
         writer.node(file.create_group("node", track_order=True), content.graph, "/node", 0)
         writer.group(file, _without(content.extra, ("version", "node"), ""), "", 0)
-        file.flush()
-        return bytes(file.id.get_file_image())
+        put_whole(path, file)
+
+
+def packing(array: np.ndarray, compression: int | None) -> dict[str, Any]:
+    """How an array is stored: packed where it is large, and compression (gzip's level) is not None."""
+    if compression is None or not array.ndim or array.nbytes < PACKED_FROM:
+        return {}
+    return {"compression": "gzip", "compression_opts": compression, "shuffle": True}
 
 
 class _Writer:
@@ -106,10 +134,7 @@ class _Writer:
             held = group.create_dataset(name, data=texts, dtype=TEXT)
         elif array.dtype.kind in "biufcS" and array.dtype.itemsize:
             kind = BYTES if array.dtype.kind == "S" and not array.ndim else ""
-            packing: dict[str, Any] = {}
-            if self.compression is not None and array.ndim and array.nbytes >= PACKED_FROM:
-                packing = {"compression": "gzip", "compression_opts": self.compression, "shuffle": True}
-            held = group.create_dataset(name, data=array, dtype=array.dtype, **packing)
+            held = group.create_dataset(name, data=array, dtype=array.dtype, **packing(array, self.compression))
         else:
             raise refused(path, f"holds {array.dtype}", "give numbers, booleans or texts")
         if kind:
@@ -148,6 +173,15 @@ def _text(text: Any, path: str) -> str:
 def _check_depth(path: str, depth: int) -> None:
     if depth > DEEPEST:
         raise refused(path, f"lies more than {DEEPEST} groups deep", "nest less deeply")
+
+
+def _check_nesting(graph: NirGraph) -> None:
+    """That graphs are nested no deeper than they may be, before anything goes down into them."""
+    level: list[NirGraph] = [graph]
+    for _ in range(DEEPEST // 2 + 1):
+        level = [node for one in level for node in one.nodes.values() if isinstance(node, NirGraph)]
+    if level:
+        raise refused("/node", f"nests graphs more than {DEEPEST // 2} deep", "nest less deeply")
 
 
 def _without(values: Mapping[str, Value], reserved: Iterable[str], path: str) -> Mapping[str, Value]:
