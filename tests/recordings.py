@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from neuroport.data import Events
 
 Sample = tuple[np.ndarray, np.ndarray]
+DATA = Path(os.environ.get("NEUROPORT_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+def nir_recording(name: str) -> Path:
+    """A file that the NIR paper published. The test that asks for it is skipped where it is missing."""
+    path = DATA / "nir" / name
+    if not path.is_file():
+        pytest.skip(f"{path.name} of the NIR paper is not there: set NEUROPORT_DATA to the folder that holds nir/")
+    return path
 
 
 def samples(count: int, channels: int = 12, seconds: float = 0.5, seed: int = 0, mean: int = 30) -> list[Sample]:
