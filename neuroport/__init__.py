@@ -39,7 +39,7 @@ from neuroport.model.augmentation import (
 )
 from neuroport.model.graph import Edge, Model, Recurrent
 from neuroport.model.kinds import json_schema
-from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Delay, Dropout, Flatten, Linear, Scale, SumPool2d
 from neuroport.model.losses import (
     TET,
     CrossEntropy,
@@ -96,6 +96,7 @@ from neuroport.version import __version__
 if TYPE_CHECKING:
     from neuroport import callbacks as callbacks
     from neuroport import data as data
+    from neuroport import nir as nir
     from neuroport.api import compile as compile
     from neuroport.api import engines as engines
     from neuroport.api import gradients as gradients
@@ -125,13 +126,14 @@ _LAZY = {
     "Checkpoints": "neuroport.runtime.checkpoint:Checkpoints",
     "callbacks": "neuroport.callbacks",
     "data": "neuroport.data",
+    "nir": "neuroport.nir",
     "ops": "neuroport.dynamics.ops",
 }
 
 __all__ = [
     "ALIF", "ATan", "Adam", "AdamW", "Augmentation", "AvgPool2d", "Boxcar", "CannotResume", "ChannelShift",
     "Checkpoints", "Constant", "ConstantRate", "Conv1d", "Conv2d", "Cosine", "Crop", "CrossEntropy", "CubaLI",
-    "CubaLIF", "Data", "Dropout", "DuplicateEngine", "EarlyStopping", "Edge", "EngineUnavailable", "Evaluation",
+    "CubaLIF", "Data", "Delay", "Dropout", "DuplicateEngine", "EarlyStopping", "Edge", "EngineUnavailable", "Evaluation",
     "Experiment", "Exponential", "Flatten", "FluctuationDriven", "Gaussian", "I", "IF", "Initializer", "Input",
     "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal", "Linear", "Lion",
     "Loss", "Metric", "MissingPackage", "Mix", "Model", "Neuron", "NeuroportError", "Node", "NoiseSpikes", "Normal",
@@ -142,7 +144,7 @@ __all__ = [
     "Time", "TimeJitter", "TimeShift", "TimeStretch", "TopK", "TraceMSE", "Training", "TrainingDiverged", "Triangular",
     "Uniform", "UnknownDevice", "UnknownEngine", "UnsupportedModel", "UnusableFolder", "Value", "VanRossum", "Warmup",
     "WeightL1", "WeightL2", "XavierUniform",
-    "callbacks", "compile", "data", "engines", "evaluate", "fit", "gradients", "init", "json_schema", "ops", "plot",
+    "callbacks", "compile", "data", "engines", "evaluate", "fit", "gradients", "init", "json_schema", "nir", "ops", "plot",
     "run", "__version__",
 ]
 

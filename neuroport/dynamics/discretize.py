@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from neuroport.dynamics import ops
 from neuroport.dynamics.ops import Array
 
@@ -46,6 +48,17 @@ def impulse(tau: Array, dt: float) -> LowPass:
 METHODS = {"exponential": exponential, "euler": euler, "impulse": impulse}
 
 
+def _of_exponential(decay: Array, dt: float) -> Array:
+    return -dt / ops.log(decay)
+
+
+def _of_euler(decay: Array, dt: float) -> Array:
+    return dt / (1.0 - decay)
+
+
+TIME_CONSTANTS = {"exponential": _of_exponential, "euler": _of_euler, "impulse": _of_exponential}
+
+
 class Step(NamedTuple):
     """One time step: its length in seconds and the method that turns rates into decays."""
 
@@ -62,6 +75,10 @@ class Step(NamedTuple):
             return LowPass(decay, 1.0 - decay, 1.0)
         return METHODS[self.method](tau, self.dt)
 
+    def time_constant(self, decay: Array) -> Array:
+        """The time constant (s) whose decay per step this is. decay: in (0, 1), under Euler also 0."""
+        return TIME_CONSTANTS[self.method](decay, self.dt)
+
     def filter_decay(self, tau: float) -> float:
         """Decay per step of an exponential filter that analyses traces, exp(-dt / tau), whatever the method. tau: s."""
         return float(exponential(tau, self.dt).decay)
@@ -77,6 +94,19 @@ class Step(NamedTuple):
     def steps(self, duration: float) -> int:
         """How many whole steps a duration (s) takes, rounded to the nearest."""
         return round(duration / self.dt)
+
+    def whole_steps(self, durations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many steps durations (s) take, to the nearest, and for which of them that is exact.
+
+        Exact is what float32 numbers of seconds can tell: to one part in a million.
+        """
+        asked = durations / self.dt
+        steps = np.rint(asked)
+        return steps.astype(np.int64), np.abs(asked - steps) <= 1e-6 * np.maximum(steps, 1.0)
+
+    def charge(self, current: Array) -> Array:
+        """What a current deposits within one step."""
+        return current * self.dt
 
     def expected(self, rate: float) -> float:
         """Events expected within one step at ``rate`` (1/s)."""

@@ -18,7 +18,7 @@ from neuroport.model.graph import Model
 from neuroport.model.losses import CrossEntropy
 from neuroport.model.numerics import Numerics
 from neuroport.nir.divergence import Pair, node_checks
-from neuroport.nir.recorded import SPIKES, Recorded, V, recorded
+from neuroport.nir.recorded import SPIKES, Recorded, V, is_recording, recorded
 from neuroport.nir.verdict import TOLERANCE, Check
 from neuroport.program.lower import Program, lower
 from neuroport.program.objective import step_of
@@ -61,8 +61,8 @@ def check(
     """Run one input through two networks, or hold one network against a recording, and say where they differ.
 
     a: the path of a .nir file, or (model, parameters). b: another of these; None: ``a`` again, under other
-    settings; or a recording: a path that ends in .npy or .npz, arrays by node, or nir's graph data (see
-    ``nir.recorded``). node: whose an array without a name is. inputs: (T, B, *shape), or a dict of them by A's Input
+    settings; or a recording: the path of an .npy or .npz file, arrays by node, or nir's graph data, as an object
+    or the path of its file. node: whose an array without a name is. inputs: (T, B, *shape), or a dict of them by A's Input
     nodes; None: the "inputs.NODE" of an .npz recording.
 
     engine, device, precision: as ``npt.run`` takes them. numerics, dt, reset: as ``npt.nir.read`` takes them, for
@@ -103,8 +103,8 @@ def _second(a: Any, b: Any, sides: Sequence[Mapping[str, Any]]) -> Any:
             mend = "give a second file, a recording, or pairs of settings: engine=(...), numerics=(...)"
             raise InvalidData([Problem("b", "is missing, and both sides would be the same", mend)])
         return _network(a, "b", sides[1])
-    is_file = isinstance(b, (str, Path)) and Path(b).suffix.lower() not in (".npy", ".npz")
-    return _network(b, "b", sides[1]) if is_file or _is_network(b) else b
+    of_network = not is_recording(b) if isinstance(b, (str, Path)) else _is_network(b)
+    return _network(b, "b", sides[1]) if of_network else b
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
@@ -128,7 +128,7 @@ def _network(given: Any, side: str, settings: Mapping[str, Any]) -> Network:
     if not isinstance(given, (str, Path)):
         mend = "give the path of a .nir file, or (model, parameters)"
         raise InvalidData([Problem(side, f"is no network (got {type(given).__name__})", mend)])
-    from neuroport.nir.read import read
+    from neuroport.nir.importing import read
 
     asked = {name: settings[name] for name in ("numerics", "dt", "reset") if settings[name] is not None}
     model, parameters = read(given, **asked)

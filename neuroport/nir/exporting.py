@@ -1,0 +1,128 @@
+"""From a Model and its parameters to a NIR file that others can read and we read back whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuroport.dynamics.discretize import Step
+from neuroport.errors import InvalidData, Problem
+from neuroport.model.graph import Model
+from neuroport.model.neurons import Neuron
+from neuroport.model.nodes import Misfit
+from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
+from neuroport.nir.extension import of_graph, of_node
+from neuroport.nir.flat import flatten, place_delays
+from neuroport.nir.hdf5 import save
+from neuroport.nir.presets import PRESETS, Preset
+from neuroport.nir.to_nir import Writing, standard_node, unsaid
+from neuroport.program.arrays import check_parameters
+from neuroport.program.lower import Program, lower
+from neuroport.program.schedule import Stepped
+
+VERSION = "1.0.8"  # of nir, whose meaning and layout the files have
+
+
+def write(
+    path: str | Path, model: Model, parameters: Mapping[str, Any], *, numerics: str | Preset | None = None,
+    strict: bool = False,
+) -> tuple[Finding, ...]:
+    """Write a model and its parameters as a NIR file, whole or not at all; ``read`` gives both back bit by bit.
+
+    numerics: the preset by which the file will be read elsewhere, so that time constants are written under which
+    that platform takes our steps; None: the model's own time constants. strict: refuse what NIR's standard cannot
+    say (a subtractive reset, an adaptive threshold, ...) in place of putting it into the file's metadata.
+    Returns what only the metadata say. Raises InvalidData, NotWritten.
+    """
+    file = exported(model, parameters, numerics=numerics, strict=strict)
+    save(path, file)
+    return file.findings
+
+
+def exported(
+    model: Model, parameters: Mapping[str, Any], *, numerics: str | Preset | None = None, strict: bool = False
+) -> NirFile:
+    """The contents that ``write`` writes; findings: what only the metadata say."""
+    program = lower(model)
+    held = check_parameters(program, parameters)
+    target = _target(numerics, model.dt)
+    problems: list[Problem] = []
+    nodes: dict[str, NirNode] = {}
+    findings = []
+    for name, node in model.nodes.items():
+        own = {full.rsplit(".", 1)[1]: value for full, value in held.items() if full.rsplit(".", 1)[0] == name}
+        try:
+            standard = standard_node(Writing(program, name, own, target if isinstance(node, Neuron) else None))
+        except Misfit as misfit:
+            problems.append(misfit.problem.under(name))
+            continue
+        findings += [Finding(name, f"{words}: said in the metadata alone") for words in unsaid(program, name)]
+        nodes[name] = replace(standard, metadata=of_node(node.model_dump(mode="json"), standard, own))
+    mend = "change the model, or write with strict=False: the metadata then say it"
+    problems += [Problem(finding.path, finding.words.split(":")[0] + ", which NIR cannot say", mend)
+                 for finding in findings if strict]
+    if problems:
+        raise InvalidData(problems, "model for a NIR file")
+    graph = _linked(program, nodes)
+    return NirFile(replace(graph, metadata=of_graph(model, graph)), VERSION, tuple(findings))
+
+
+def _target(numerics: Any, dt: float) -> Step | None:
+    """The steps of the platform that will read the file."""
+    if numerics is None:
+        return None
+    preset = PRESETS.get(numerics) if isinstance(numerics, str) else numerics
+    if not isinstance(preset, Preset):
+        mend = f"give one of {', '.join(map(repr, PRESETS))}"
+        raise InvalidData([Problem("numerics", f"there is no preset {numerics!r:.60}", mend)], "NIR export")
+    if preset.unit_gains:
+        mend = "write the file with numerics='norse' and fold r and w_in into the weights beforehand"
+        wrong = f"{preset.name} reads no gains, so no time constants would give it our steps"
+        raise InvalidData([Problem("numerics", wrong, mend)], "NIR export")
+    return Step(dt, preset.numerics.discretization)
+
+
+def _linked(program: Program, nodes: dict[str, NirNode]) -> NirGraph:
+    """The graph with its edges; a delay is a node on its way, but for the one step that closes a cycle."""
+    edges = [(edge.source, edge.target) for edge in program.model.edges]
+    bare = NirGraph(nodes=nodes, edges=tuple(edges))
+    implied = _implied(program, bare)
+    linked: list[tuple[str, str]] = []
+    nodes = dict(nodes)
+    for edge in program.model.edges:
+        if not edge.delay or (edge.source, edge.target) in implied:
+            linked.append((edge.source, edge.target))
+            continue
+        name = _free(f"delay_{edge.source}_{edge.target}", nodes)
+        seconds = np.full(program.leaving[edge.source], edge.delay * program.model.dt, np.float32)
+        nodes[name] = NirNode("Delay", {"delay": seconds})
+        linked += [(edge.source, name), (name, edge.target)]
+    return NirGraph(nodes=nodes, edges=tuple(linked))
+
+
+def _implied(program: Program, bare: NirGraph) -> frozenset[tuple[str, str]]:
+    """Edges of cycles whose one step every reader supplies by itself, where those are the delays that we have."""
+    keys = {wire.key for segment in program.segments if isinstance(segment, Stepped) for wire in segment.internal}
+    inner = [edge for edge in program.model.edges if edge.key in keys]
+    ours = {(edge.source, edge.target) for edge in inner if edge.delay}
+    if any(edge.delay > 1 for edge in inner):
+        return frozenset()
+    flat = flatten(bare)
+    for bias_at_start in (True, False):
+        placed = place_delays(flat, lambda name: bare.nodes[name].type == "Delay",
+                              lambda name: name in program.neurons, bias_at_start).delays
+        if placed == ours:
+            return placed
+    return frozenset()
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    found, count = name, 1
+    while found in taken:
+        count += 1
+        found = f"{name}_{count}"
+    return found
