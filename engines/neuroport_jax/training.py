@@ -36,14 +36,37 @@ WORDS = Words(jnp.uint32, lambda count: jnp.arange(count, dtype=jnp.uint32))
 
 
 class Draw(HashDraw):
-    """``HashDraw`` whose choices are made once: XLA's compiler for CPUs would draw one again wherever it is read."""
+    """``HashDraw`` whose choices are made once: XLA's compiler for CPUs would draw one again wherever it is read.
+
+    Step by step, in a loop: what a loop gives is not fused into what reads it. Barriers are gone before XLA fuses.
+    """
 
     def choice(self, like: Array, count: int) -> Array:
-        # step by step: what a loop gives is not fused into what reads it. Barriers are gone before XLA fuses
         return lax.platform_dependent(
             cpu=lambda: lax.map(lambda now: self._hashed(now[None])[0] % self.words.constant(count), self._index(like)),
             default=lambda: super(Draw, self).choice(like, count),
         )
+
+    def scatter(self, x: Array, reach: int) -> Array:
+        if reach == 0:
+            return x
+        return lax.platform_dependent(
+            cpu=lambda: self._scattered(x, reach), default=lambda: super(Draw, self).scatter(x, reach))
+
+    def _scattered(self, x: Array, reach: int) -> Array:
+        count = 2 * reach + 1
+        small = jnp.uint8 if count < 255 else jnp.uint32  # bytes: a quarter of what is read for each place
+
+        def one(now: tuple[Array, Array]) -> tuple[Array, Array]:
+            values, index = now
+            return values, (self._hashed(index[None])[0] % self.words.constant(count)).astype(small)
+
+        around = ((reach, reach), *((0, 0),) * (x.ndim - 1))
+        # the values go through the loop too, else each place would unpack them anew
+        values, places = (jnp.pad(part, around, constant_values=fill)
+                          for part, fill in zip(lax.map(one, (x, self._index(x))), (0, count), strict=True))
+        return sum(jnp.where(places[first : first + len(x)] == 2 * reach - first, values[first : first + len(x)], 0.0)
+                   for first in range(2 * reach, -1, -1))
 
 
 class Staged(NamedTuple):

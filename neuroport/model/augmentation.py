@@ -39,6 +39,9 @@ class Draw(Protocol):
     def move(self, x: Array, reach: int, axis: int) -> Array:
         """Each sample moved by -reach to reach places along an axis, 0 time, 1 the first of its shape; zeros enter."""
 
+    def scatter(self, x: Array, reach: int) -> Array:
+        """Each value on its own moved by -reach to reach steps; zeros enter, and what meets adds up."""
+
     def stretch(self, x: Array, most: float) -> Array:
         """Each sample at a pace of its own, from 1/most to most times as fast; a step shows one step of ``x`` or zeros.
         """
@@ -96,15 +99,7 @@ class TimeJitter(Augmentation):
     reach: float = Field(2e-3, ge=0, allow_inf_nan=False)
 
     def apply(self, x: Array, draw: Draw, step: Step, partner: Array | None) -> Array:
-        reach = step.steps(self.reach)
-        if reach == 0:
-            return x
-        places = draw.choice(x, 2 * reach + 1)
-        moved = [ops.shift(ops.where(places == place, x, x * 0.0), place - reach) for place in range(2 * reach + 1)]
-        total = moved[0]
-        for part in moved[1:]:
-            total = total + part
-        return _together(total, draw)
+        return _together(draw.scatter(x, step.steps(self.reach)), draw)
 
 
 class TimeShift(Augmentation):

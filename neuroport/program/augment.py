@@ -59,6 +59,16 @@ class HashDraw:
         first = self.words.constant(reach) - self._of_sample(2 * reach + 1)
         return self._taken(x, first, x.shape[axis and axis + 1], axis)
 
+    def scatter(self, x: Array, reach: int) -> Array:
+        if reach == 0:
+            return x
+        places = self.choice(x, 2 * reach + 1)
+        moved = [ops.shift(ops.where(places == place, x, x * 0.0), place - reach) for place in range(2 * reach + 1)]
+        total = moved[0]
+        for part in moved[1:]:
+            total = total + part
+        return total
+
     def stretch(self, x: Array, most: float) -> Array:
         slowest, fastest = round(PACE / most), round(PACE * most)
         pace = self._of_sample(fastest - slowest + 1) + self.words.constant(slowest)

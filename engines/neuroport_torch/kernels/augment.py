@@ -102,7 +102,7 @@ def scatter(x, keys, reach, y, lo, hi):
     units, count = x.shape[2], np.uint32(2 * reach + 1)
     for b in range(lo, hi):
         y[:, b] = 0
-        for t in range(len(x) - 1, -1, -1):  # the latest first: sums in the order of ``TimeJitter``
+        for t in range(len(x) - 1, -1, -1):  # the latest first: sums in the order of ``HashDraw``
             row = x[t, b]
             for m in range(units):
                 if row[m] != 0:
@@ -189,12 +189,16 @@ class KernelDraw(HashDraw):
         y = self._into(x, 0, STEPS, lambda x, y, lo, hi: add(x, self.keys, limit(p), y, lo, hi))
         return y.clamp_(max=1) if self.binary else y
 
-    def jitter(self, x: Tensor, reach: int) -> Tensor:
-        """``TimeJitter`` by ``reach`` steps in one pass: nothing is drawn for what is zero."""
+    def scatter(self, x: Tensor, reach: int) -> Tensor:
+        """In one pass: nothing is drawn for what is zero."""
         if reach == 0:
             return x
-        y = self._into(x, 1, SAMPLES, lambda x, y, lo, hi: scatter(x, self.keys, reach, y, lo, hi))
-        return y.clamp_(max=1) if self.binary else y
+        return self._into(x, 1, SAMPLES, lambda x, y, lo, hi: scatter(x, self.keys, reach, y, lo, hi))
+
+    def jitter(self, x: Tensor, reach: int) -> Tensor:
+        """``TimeJitter`` by ``reach`` steps."""
+        y = self.scatter(x, reach)
+        return y.clamp_(max=1) if self.binary and reach else y
 
     def _values(self, like: Tensor) -> np.ndarray:
         drawn = np.empty((*like.shape[:2], prod(like.shape[2:])), np.uint32)
