@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuroport.nir.check import check as check
+    from neuroport.nir.checking import check as check
     from neuroport.nir.contents import Finding as Finding
     from neuroport.nir.contents import NirFile as NirFile
     from neuroport.nir.contents import NirGraph as NirGraph
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # imported when first asked for: "module:name" within this package
 _LAZY = {
     "read": "importing:read", "NirWarning": "importing:NirWarning", "write": "exporting:write",
-    "load": "hdf5:load", "save": "hdf5:save", "check": "check:check", "info": "report:info",
+    "load": "hdf5:load", "save": "hdf5:save", "check": "checking:check", "info": "report:info",
     "PRESETS": "presets:PRESETS", "Preset": "presets:Preset",
     **{name: f"contents:{name}" for name in ("Finding", "NirFile", "NirGraph", "NirNode")},
 }

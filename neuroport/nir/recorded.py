@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from neuroport.data.npz import read_arrays
-from neuroport.dynamics.discretize import Step
 from neuroport.errors import InvalidData, Problem, listed
+from neuroport.nir import traces
 
 SPIKES, V = "spikes", "v"
 # what platforms call the two; anything else that is recorded is passed over
@@ -19,24 +19,26 @@ OBSERVABLES = {
     **dict.fromkeys(("spikes", "spike", "spk", "z", "s"), SPIKES),
     **dict.fromkeys(("v", "voltage", "voltages", "membrane", "mem", "v_mem", "u"), V),
 }
-SUFFIXES = (".npy", ".npz")
+SUFFIXES = (".npy", ".npz")  # beside HDF5, which holds networks too
 Recorded = dict[str, dict[str, np.ndarray]]  # node -> "spikes" or "v" -> (T, B, *shape)
 
 
 def recorded(given: Any, dt: float, node: str | None = None) -> Recorded:
     """A recording by node, then variable, (T, B, *shape).
 
-    given: the path of an .npy file (one array, whose node is named by ``node``) or of an .npz file (arrays by node,
-    or by "node.spikes" and "node.v"); a mapping like that; or an object like ``nir.NIRGraphData``, whose nested
-    names are joined by "/". Arrays are (T, N) or (T, B, *shape); those of nir (samples, T, N). dt: seconds, for
-    recordings of events. Raises InvalidData.
+    given: the path of an .npy file (one array, whose node is named by ``node``), of an .npz file (arrays by node, or
+    by "node.spikes" and "node.v"), or of an HDF5 file of nir's graph data; an array, a mapping like that, or an object
+    like ``nir.NIRGraphData``. Arrays are (T, N) or (T, B, *shape). dt: seconds, the step that recordings of events
+    are put into, and that others must have. Raises InvalidData.
     """
     if isinstance(given, (str, Path)):
-        given = _read(Path(given), node)
+        given = _read(Path(given), node, dt)
     elif isinstance(given, np.ndarray):
         given = {_named(node, "the recording"): given}
+    elif hasattr(given, "nodes"):
+        given = traces.arrays(_graph_data(given), dt)
     found: Recorded = {}
-    for name, what, values in _graph_data(given, Step(dt, "euler")) if hasattr(given, "nodes") else _arrays(given):
+    for name, what, values in _arrays(given):
         found.setdefault(name, {})[what] = _batched(values, f"{name}.{what}")
     if not found:
         mend = "give arrays (T, N) or (T, B, *shape) by the names of the nodes that were recorded"
@@ -50,11 +52,24 @@ def _named(node: str | None, what: str) -> str:
     return node
 
 
-def _read(path: Path, node: str | None) -> dict[str, np.ndarray]:
+def is_recording(path: str | Path) -> bool:
+    """Whether a file holds recorded activity, and not a network."""
+    if Path(path).suffix.lower() in SUFFIXES:
+        return True
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get(traces.TYPE) in (traces.GRAPH, traces.GRAPH.encode())
+    except (OSError, ValueError):
+        return False
+
+
+def _read(path: Path, node: str | None, dt: float) -> Any:
     """The arrays of a file; of one array alone, or where ``node`` is given, that node's."""
     if path.suffix.lower() not in SUFFIXES:
-        wrong = "is no recording that can be read"
-        raise InvalidData([Problem(str(path), wrong, f"give a file that ends in {' or '.join(SUFFIXES)}")])
+        held = traces.arrays(traces.load(path), dt)
+        return held if node is None else {name: its for name, its in held.items() if name == node}
     if path.suffix.lower() == ".npy":
         return {_named(node, str(path)): read_array(path)}
     arrays = {name: values for name, values in read_arrays(path).items() if values.ndim > 1}
@@ -86,36 +101,31 @@ def _arrays(given: Any) -> Iterator[tuple[str, str, Any]]:
         name, _, what = str(key).rpartition(".")
         if isinstance(values, Mapping):
             for inner, array in values.items():
-                if inner in OBSERVABLES:
-                    yield str(key), OBSERVABLES[inner], array
+                if str(inner).lower() in OBSERVABLES:
+                    yield str(key), OBSERVABLES[str(inner).lower()], array
         elif name and what in (SPIKES, V):
             yield name, what, values
         elif not str(key).startswith(("inputs.", "outputs.")):  # as `neuroport simulate --out` names those
             yield str(key), SPIKES, values
 
 
-def _graph_data(given: Any, step: Step, prefix: str = "") -> Iterator[tuple[str, str, np.ndarray]]:
-    """Each observable of nir's graph data, told by its fields, so that nir itself is not needed."""
+def _graph_data(given: Any, prefix: str = "") -> traces.Traces:
+    """nir's graph data as traces, told by their fields, so that nir itself is not needed."""
+    found: dict[str, dict[str, traces.Trace]] = {}
     for name, node in given.nodes.items():
         if hasattr(node, "nodes"):
-            yield from _graph_data(node, step, f"{prefix}{name}/")
-            continue
-        for what, values in node.observables.items():
-            if what.lower() in OBSERVABLES:
-                traces = values.data if hasattr(values, "data") else _from_events(values, step)
-                yield f"{prefix}{name}", OBSERVABLES[what.lower()], np.moveaxis(np.asarray(traces), 0, 1)
-
-
-def _from_events(events: Any, step: Step) -> np.ndarray:
-    """Events of nir, (samples, events) of neurons and seconds, as counts or values (samples, T, N)."""
-    index, time = np.asarray(events.idx), np.asarray(events.time, np.float64)
-    found = np.zeros((len(index), step.steps(float(events.t_max)), int(events.n_neurons)))
-    # a spike at the beginning of a step may be written a rounding below it
-    at = np.floor(np.where(index >= 0, time, 0.0) * (1 + 1e-9) / step.dt + 1e-6).astype(int)
-    sample, event = np.nonzero((index >= 0) & (at < found.shape[1]))
-    values = np.asarray(events.value)[sample, event] if hasattr(events, "value") else 1.0
-    np.add.at(found, (sample, at[sample, event], index[sample, event]), values)
+            found.update({path: dict(held) for path, held in _graph_data(node, f"{prefix}{name}/").items()})
+        else:
+            found[f"{prefix}{name}"] = {what: _trace(values) for what, values in node.observables.items()}
     return found
+
+
+def _trace(values: Any) -> traces.Trace:
+    if hasattr(values, "data"):
+        return traces.Dense(np.moveaxis(np.asarray(values.data), 0, 1), float(values.dt))
+    amounts = np.asarray(values.value) if hasattr(values, "value") else None
+    return traces.Events(np.asarray(values.idx), np.asarray(values.time, np.float64), amounts, (int(values.n_neurons),),
+                         float(values.t_max))
 
 
 def _batched(values: Any, path: str) -> np.ndarray:

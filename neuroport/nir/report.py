@@ -20,8 +20,8 @@ from neuroport.nir.findings import TIMES, findings
 from neuroport.nir.flat import Flat, flatten, place_delays
 from neuroport.nir.from_nir import STATEFUL
 from neuroport.nir.hdf5 import load
+from neuroport.nir.importing import imported
 from neuroport.nir.platforms import LEVELS, PLATFORMS, Claim, Level, Platform
-from neuroport.nir.read import imported
 from neuroport.nir.releases import subtracts
 from neuroport.nir.uses import numbers
 from neuroport.program.lower import lower

@@ -57,13 +57,14 @@ def check(
     a: Any, b: Any = None, inputs: Any = None, engine: Any = None, *, numerics: Any = None, dt: Any = None,
     reset: Any = None, device: Any = None, precision: Any = None, node: str | None = None,
     pairs: Mapping[str, str] | None = None, labels: Any = None, tau: float = TAU, tolerance: float = TOLERANCE,
+    names: Sequence[str] | None = None,
 ) -> Check:
     """Run one input through two networks, or hold one network against a recording, and say where they differ.
 
     a: the path of a .nir file, or (model, parameters). b: another of these; None: ``a`` again, under other
     settings; or a recording: the path of an .npy or .npz file, arrays by node, or nir's graph data, as an object
-    or the path of its file. node: whose an array without a name is. inputs: (T, B, *shape), or a dict of them by A's Input
-    nodes; None: the "inputs.NODE" of an .npz recording.
+    or the path of its file. node: whose an array without a name is. inputs: (T, B, *shape), or a dict of them by
+    A's Input nodes; None: the "inputs.NODE" of an .npz recording. names: what A and B are called in the report.
 
     engine, device, precision: as ``npt.run`` takes them. numerics, dt, reset: as ``npt.nir.read`` takes them, for
     paths. Each may be a pair, for A and B: ``engine=("reference", "torch")``.
@@ -76,35 +77,37 @@ def check(
     """
     sides = [dict(zip(("engine", "numerics", "dt", "reset", "device", "precision"), values, strict=True))
              for values in zip(*map(_pair, (engine, numerics, dt, reset, device, precision)), strict=True)]
-    first = _network(a, "a", sides[0])
+    called = names or (None, None)
+    first = _network(a, "a", sides[0], called[0])
     program = first.program
-    other = _second(a, b, sides)
+    other = _second(a, b, sides, called[1])
     held = None if isinstance(other, Network) else recorded(other, first.model.dt, node)
     inputs = _own_inputs(b) if inputs is None else inputs
-    names = tuple(other.program.neurons) if isinstance(other, Network) else tuple(held or ())
-    matched = _matched(tuple(program.neurons), names, pairs or {}, strict=held is not None)
+    theirs = tuple(other.program.neurons) if isinstance(other, Network) else tuple(held or ())
+    matched = _matched(tuple(program.neurons), theirs, pairs or {}, strict=held is not None)
     ran = _run(first, inputs, matched)
     if isinstance(other, Network):
         second = _run(other, _renamed(inputs, program, other.program, pairs or {}), matched.values())
     else:
-        second = Ran(_shaped(held or {}, matched, ran), {}, f"recording {b if isinstance(b, (str, Path)) else 'given'}")
+        words = called[1] or f"recording {b if isinstance(b, (str, Path)) else 'given'}"
+        second = Ran(_shaped(held or {}, matched, ran), {}, words)
     checked = _pairs(program, matched, ran, second, other.program if isinstance(other, Network) else None)
     nodes = node_checks(checked, program, first.parameters, tau)
     steps, samples = next(iter(checked[0].a.values())).shape[:2]
-    alone = (_rest(program.neurons, matched) if held is None else (), _rest(names, matched.values()))
+    alone = (_rest(program.neurons, matched) if held is None else (), _rest(theirs, matched.values()))
     right = None if labels is None else _accuracies(program, labels, samples, ran, second, matched)
     return Check((ran.words, second.words), first.model.dt, steps, samples, nodes, alone, right, tolerance)
 
 
-def _second(a: Any, b: Any, sides: Sequence[Mapping[str, Any]]) -> Any:
+def _second(a: Any, b: Any, sides: Sequence[Mapping[str, Any]], name: str | None) -> Any:
     """What stands on the second side: a Network, or a recording as it was given."""
     if b is None:
         if sides[0] == sides[1]:
             mend = "give a second file, a recording, or pairs of settings: engine=(...), numerics=(...)"
             raise InvalidData([Problem("b", "is missing, and both sides would be the same", mend)])
-        return _network(a, "b", sides[1])
+        return _network(a, "b", sides[1], name)
     of_network = not is_recording(b) if isinstance(b, (str, Path)) else _is_network(b)
-    return _network(b, "b", sides[1]) if of_network else b
+    return _network(b, "b", sides[1], name) if of_network else b
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
@@ -121,10 +124,10 @@ def _is_network(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Model)
 
 
-def _network(given: Any, side: str, settings: Mapping[str, Any]) -> Network:
+def _network(given: Any, side: str, settings: Mapping[str, Any], name: str | None) -> Network:
     on = [settings[name] for name in ("engine", "device", "precision")]
     if _is_network(given):
-        return Network(given[0], given[1], "model", *on)
+        return Network(given[0], given[1], name or "model", *on)
     if not isinstance(given, (str, Path)):
         mend = "give the path of a .nir file, or (model, parameters)"
         raise InvalidData([Problem(side, f"is no network (got {type(given).__name__})", mend)])
@@ -132,8 +135,8 @@ def _network(given: Any, side: str, settings: Mapping[str, Any]) -> Network:
 
     asked = {name: settings[name] for name in ("numerics", "dt", "reset") if settings[name] is not None}
     model, parameters = read(given, **asked)
-    said = [f"{name} {_said(value)}" for name, value in asked.items()]
-    return Network(model, parameters, ", ".join([Path(given).name, *said]), *on)
+    said = [f"{what} {_said(value)}" for what, value in asked.items()]
+    return Network(model, parameters, name or ", ".join([Path(given).name, *said]), *on)
 
 
 def _said(value: Any) -> str:
