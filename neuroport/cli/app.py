@@ -14,6 +14,7 @@ from neuroport.cli.doctor import doctor
 from neuroport.cli.engines import engines
 from neuroport.cli.evaluate import evaluate
 from neuroport.cli.imports import failed_in_own
+from neuroport.cli.nir import nir
 from neuroport.cli.options import examples
 from neuroport.cli.plot import plot
 from neuroport.cli.simulate import simulate
@@ -73,6 +74,7 @@ app.command(epilog=examples(
     "neuroport plot runs/first --out pictures --format pdf",
 ))(plot)
 app.add_typer(data, name="data")
+app.add_typer(nir, name="nir")
 app.command(epilog=examples("neuroport engines", "neuroport engines --json"))(engines)
 app.command(epilog=examples("neuroport doctor", "neuroport doctor --json"))(doctor)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from neuroport import registry
 from neuroport.cli.described import Described
-from neuroport.data.npz import read_arrays
+from neuroport.data.npz import read_array, read_arrays
 from neuroport.data.packing import unpack
 from neuroport.errors import Invalid, InvalidData, Problem, listed
 from neuroport.program.initialize import generator
@@ -72,7 +72,7 @@ def _cut(found: Stimulus, steps: int | None) -> Stimulus:
 
 def _from_file(path: Path, program: Program) -> Stimulus:
     """.npy: one array; .npz: one, or one by the name of each Input. A batch of one may be left out."""
-    arrays = {"": _read_npy(path)} if path.suffix == ".npy" else read_arrays(path)
+    arrays = {"": read_array(path)} if path.suffix == ".npy" else read_arrays(path)
     if len(arrays) == 1 and len(program.inputs) == 1:
         arrays = {next(iter(program.inputs)): next(iter(arrays.values()))}
     missing = [name for name in program.inputs if name not in arrays]
@@ -84,15 +84,6 @@ def _from_file(path: Path, program: Program) -> Stimulus:
         values = np.asarray(arrays[name])
         batched[name] = values[:, None] if values.ndim == 1 + len(shape) else values
     return Stimulus(batched, f"{path}")
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise InvalidData([Problem(str(path), "there is no such file", f"the path is taken from {Path.cwd()}")])
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, EOFError, ValueError) as error:
-        raise InvalidData([Problem(str(path), f"cannot be read as .npy: {error}", "write it with np.save")]) from None
 
 
 def _poisson(wanted: Wanted, program: Program) -> Stimulus:

@@ -32,6 +32,16 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise InvalidData([Problem(str(path), f"cannot be read as .npz: {error}", mend)]) from None
 
 
+def read_array(path: Path) -> np.ndarray:
+    """The array of an .npy file. Raises InvalidData."""
+    if not path.is_file():
+        raise InvalidData([Problem(str(path), "there is no such file", f"the path is taken from {Path.cwd()}")])
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, EOFError, ValueError) as error:
+        raise InvalidData([Problem(str(path), f"cannot be read as .npy: {error}", "write it with np.save")]) from None
+
+
 def own(path: str | Path) -> Splits:
     """The source "npz": x_train, y_train, x_validation, y_validation and, if wanted, x_test, y_test.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neuroport.data.npz import read_arrays
+from neuroport.data.npz import read_array, read_arrays
 from neuroport.errors import InvalidData, Problem, listed
 from neuroport.nir import traces
 
@@ -80,16 +79,6 @@ def _read(path: Path, node: str | None, dt: float) -> Any:
         mend = f"name one of: {listed(arrays)}"
         raise InvalidData([Problem(f"{path}: {node}", "is missing", mend)])
     return {node: next(iter(arrays.values()))}
-
-
-def read_array(path: Path) -> np.ndarray:
-    """The array of an .npy file. Raises InvalidData."""
-    if not path.is_file():
-        raise InvalidData([Problem(str(path), "there is no such file", f"the path is taken from {Path.cwd()}")])
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise InvalidData([Problem(str(path), f"cannot be read as .npy: {error}", "write it with np.save")]) from None
 
 
 def _arrays(given: Any) -> Iterator[tuple[str, str, Any]]:

@@ -119,7 +119,7 @@ class Check:
         console = Console(file=text, width=WIDTH, highlight=False)
         length = f"{_grouped(self.steps)} steps of {1e3 * self.dt:g} ms, {_counted(self.samples, 'sample')}"
         for side, name in zip("AB", self.names, strict=True):
-            console.print(f"{side}: {name}", markup=False)
+            console.print(f"{side}: {name}", markup=False, soft_wrap=True)
         console.print(length)
         console.print(f"\n{self.verdict}: {self.reason}", markup=False)
         for line in self._places():
@@ -161,9 +161,10 @@ class Check:
             if node.voltage_max is not None and node.voltage_relative is not None:
                 apart = f"{node.voltage_max:.1e} ({node.voltage_relative:.1e})" if node.voltage_max else "0"
             table.add_row(escape(name), *counts, apart)
-        table.caption = ("potentials apart: largest difference in the model's unit, and ||B - A|| / ||A||, "
-                         "both before a sample's first differing spike")
-        table.caption_justify = "left"
+        if any(node.voltage_max for node in self.nodes):
+            table.caption = ("potentials apart: largest difference in the model's unit, and ||B - A|| / ||A||, "
+                             "both before a sample's first differing spike")
+            table.caption_justify = "left"
         return table
 
     def _spikes(self) -> Iterator[str]:
