@@ -56,6 +56,7 @@ LAYERS: dict[str, Callable[[Any, Mapping[str, Array], Array], Array]] = {
     "SumPool2d": _sum_pool,
     "AvgPool2d": _avg_pool,
     "Flatten": lambda node, p, x: x.reshape(len(x), *node.output_shape(x.shape[1:])),
+    "Delay": _identity,  # the wires into it wait
     "Scale": lambda node, p, x: x * p.get("scale", node.scale),
     "Dropout": lambda node, p, x: x * p["mask"] if "mask" in p else x,
 }

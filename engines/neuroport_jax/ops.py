@@ -67,6 +67,7 @@ TABLE: ops.Table = {
     "take": lambda x, axis, index: lax.index_in_dim(x, index, axis, keepdims=False),
     "one_hot": _one_hot,
     "concatenate": jnp.concatenate,
+    "gather": lambda x, places: jnp.take_along_axis(x, jnp.asarray(places.values), 0),
 }
 
 ops.register(jax.Array, TABLE)

@@ -152,6 +152,7 @@ LAYERS: dict[str, Layer] = {
     "Input": _SAME,
     "Output": _SAME,
     "Dropout": _SAME,
+    "Delay": _SAME,  # the wires into it wait
     "Linear": Layer(_linear, lambda node, p, dy, shape: dy @ p["weight"], _linear_weights),
     "Conv1d": Layer(_conv, _conv_transpose, _conv_weights),
     "Conv2d": Layer(_conv, _conv_transpose, _conv_weights),

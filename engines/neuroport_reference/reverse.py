@@ -12,6 +12,7 @@ from neuroport.dynamics.tape import Graph, Tape
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Parallel, Stepped
 from neuroport.program.stepping import step_back
+from neuroport.program.wires import undelayed
 from neuroport_reference.layers import LAYERS, reduce_to
 from neuroport_reference.runner import Saved
 
@@ -40,8 +41,7 @@ def parameter_cotangents(
 
     def pass_on(segment: Parallel | Stepped, name: str, dx: Array) -> None:
         for edge in program.external(segment, name):
-            # what arrives at t left at t - delay
-            of_output[edge.source][: max(len(dx) - edge.delay, 0)] += dx[edge.delay :]
+            of_output[edge.source] += undelayed(dx, edge)
 
     for segment in reversed(program.segments):
         if isinstance(segment, Parallel):

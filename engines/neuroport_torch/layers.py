@@ -94,6 +94,7 @@ LAYERS: dict[str, Layer] = {
     "Input": _SAME,
     "Output": _SAME,
     "Dropout": _SAME,
+    "Delay": _SAME,  # the wires into it wait
     "Linear": Layer(
         lambda node, p, x: functional.linear(x, p["weight"], p.get("bias")),
         lambda node, p, dy, shape: dy @ p["weight"], _linear_weights,

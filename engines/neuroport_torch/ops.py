@@ -6,6 +6,7 @@ table for their own precision: ``where`` between two Python numbers has no tenso
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -99,6 +100,16 @@ def _one_hot(classes: Tensor, like: Tensor) -> Tensor:
     return (classes[:, None] == torch.arange(like.shape[1], device=like.device)).to(like.dtype)
 
 
+@lru_cache(maxsize=256)
+def _held(numbers: ops.Fixed, device: torch.device) -> Tensor:
+    return torch.as_tensor(numbers.values, device=device)
+
+
+def _gather(x: Tensor, places: ops.Fixed) -> Tensor:
+    index = _held(places, x.device)
+    return x.gather(0, index.expand(len(index), *x.shape[1:]))
+
+
 def table(dtype: torch.dtype) -> dict[str, Any]:
     """The operations; numbers without a tensor beside them become ``dtype``."""
 
@@ -129,6 +140,7 @@ def table(dtype: torch.dtype) -> dict[str, Any]:
         "take": lambda x, axis, index: x.select(axis, index),
         "one_hot": _one_hot,
         "concatenate": lambda arrays: torch.cat(tuple(arrays)),
+        "gather": _gather,
     }
 
 

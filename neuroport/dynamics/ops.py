@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,21 @@ def concatenate(arrays: Any) -> Array:
     return table_of(*arrays)["concatenate"](arrays)
 
 
+# --- whole numbers that belong to a model: see program/wires.py -----------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """Whole numbers that a model fixes. An object stands for itself, so that an engine can keep its own copy."""
+
+    values: np.ndarray
+
+
+def gather(x: Array, places: Fixed) -> Array:
+    """x[places[t, ...], ...] for every t: along the first axis. x: (T, ...); places broadcast to its other axes."""
+    return table_of(x)["gather"](x, places)
+
+
 # --- NumPy --------------------------------------------------------------------------------------
 
 
@@ -222,6 +238,7 @@ NUMPY: Table = {
     "length": lambda x, axis: float(x.shape[axis]),
     "one_hot": lambda classes, like: (classes[:, None] == np.arange(like.shape[1])).astype(like.dtype),
     "concatenate": np.concatenate,
+    "gather": lambda x, places: np.take_along_axis(x, places.values, 0),
     "place": _numpy_place,  # the adjoint of take, which only reverse passes use
 }
 

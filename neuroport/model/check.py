@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from neuroport.dynamics.discretize import Step
 from neuroport.errors import Problem, listed
 from neuroport.model.description import closest
+from neuroport.model.layers import Delay
 from neuroport.model.neurons import Neuron
 from neuroport.model.nodes import Input, Misfit, Node, Output, bounds_of
 from neuroport.model.numerics import Numerics
@@ -46,7 +48,8 @@ def check(
     problems = [*_names(nodes), *_edges(nodes, edges)] if complete else []
     problems += _ends(nodes, edges) if complete else []
     known = [edge for edge in edges if edge.source in nodes and edge.target in nodes]
-    instant = [edge for edge in known if not edge.delay and not delays_output(nodes[edge.source], numerics)]
+    instant = [edge for edge in known if not edge.delay and not delays_output(nodes[edge.source], numerics)
+               and not delays_input(nodes[edge.target], dt, numerics)]
     problems += [_cycle_problem(cycle) for cycle in cycles(nodes, instant)]
     shapes, found = infer_shapes(nodes, known)
     return problems + found + _parameters(nodes, shapes, dt, numerics)
@@ -106,6 +109,14 @@ def delays_output(node: Node | None, numerics: Numerics) -> bool:
     if not isinstance(node, Neuron):
         return False
     return bool(node.numerics_under(numerics).output_delay)
+
+
+def delays_input(node: Node | None, dt: float | None, numerics: Numerics) -> bool:
+    """Whether what reaches a node in a step leaves it in a later one, all of it."""
+    if not isinstance(node, Delay):
+        return False
+    soonest = min(numbers_in(node.delay), default=0.0)
+    return soonest > 0 if dt is None else Step(dt, numerics.discretization).steps(soonest) > 0
 
 
 def cycles(nodes: Iterable[str], edges: Sequence[Link]) -> list[tuple[str, ...]]:
@@ -181,6 +192,11 @@ def _parameters(nodes: Nodes, shapes: Shapes, dt: float | None, numerics: Numeri
         except Misfit as misfit:
             problems.append(misfit.problem.under(f"nodes.{name}"))
     for name, node in nodes.items():
+        if isinstance(node, Delay) and dt is not None and name in shapes.leaving:
+            try:
+                node.lags(shapes.entering[name], Step(dt, numerics.discretization))
+            except Misfit as misfit:
+                problems.append(misfit.problem.under(f"nodes.{name}"))
         if isinstance(node, Neuron) and dt is not None:
             problems += _time_constants(name, node, dt, node.numerics_under(numerics))
     return problems

@@ -6,12 +6,14 @@ import math
 from numbers import Integral
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import BeforeValidator, Field
 
+from neuroport.dynamics.discretize import Step
 from neuroport.errors import Problem
 from neuroport.model.description import nested
-from neuroport.model.nodes import Misfit, Node, ParameterSpec
-from neuroport.model.values import AnyInitializer, Constant, KaimingUniform, Shape, Value
+from neuroport.model.nodes import Misfit, Node, ParameterSpec, fitting
+from neuroport.model.values import AnyInitializer, Constant, Duration, KaimingUniform, Parameter, Shape, Value
 
 
 def _is_whole(value: Any) -> bool:
@@ -252,6 +254,37 @@ class Scale(Node):
     """y = scale * x, elementwise; scale a number, per channel or per neuron."""
 
     scale: Value
+
+
+class Delay(Node):
+    """Passes its input on ``delay`` seconds later; zeros before that.
+
+    delay: one number, one per channel or one per neuron (a list, or nested lists), each a whole number of
+    steps dt; frozen. What is on its way stands in the state of the edges that lead into it, whose own
+    delays add up with it.
+    """
+
+    delay: Duration
+
+    def output_shape(self, shape: Shape) -> Shape:
+        self._seconds(shape)
+        return shape
+
+    def lags(self, shape: Shape, step: Step) -> np.ndarray:
+        """The delay in steps; broadcasts to ``shape``. Raises Misfit."""
+        seconds = self._seconds(shape)
+        steps, exact = step.whole_steps(seconds)
+        if not exact.all():
+            asked = float(seconds[~exact].flat[0])
+            below = math.floor(asked / step.dt)
+            near = f"{below * step.dt:g} s ({below} steps) or {(below + 1) * step.dt:g} s ({below + 1})"
+            raise Misfit(f"{asked:g} s is no whole number of steps of dt = {step.dt:g} s",
+                         f"give {near}, or another dt", "delay")
+        return steps
+
+    def _seconds(self, shape: Shape) -> np.ndarray:
+        own = fitting("delay", Parameter(value=self.delay, per="layer"), shape)
+        return np.asarray(self.delay, dtype=np.float64).reshape(own)
 
 
 class Dropout(Node):

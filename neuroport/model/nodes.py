@@ -64,13 +64,17 @@ def value_arrays(node: Node, shape: Shape) -> dict[str, ParameterSpec]:
     for name, bound in bounds_of(node).items():
         value = getattr(node, name)
         if isinstance(value, Parameter):
-            try:
-                own = value.shape(shape)
-            except ValueError as error:
-                mend = f"give one number, {shape[0] if shape else 1} (per channel) or shape {shape} (per neuron)"
-                raise Misfit(str(error), mend, name) from None
-            found[name] = ParameterSpec(own, value.value, value.trainable, bound)
+            found[name] = ParameterSpec(fitting(name, value, shape), value.value, value.trainable, bound)
     return found
+
+
+def fitting(name: str, value: Parameter, shape: Shape) -> Shape:
+    """The shape of a parameter in a node of the given shape. Raises Misfit."""
+    try:
+        return value.shape(shape)
+    except ValueError as error:
+        mend = f"give one number, {shape[0] if shape else 1} (per channel) or shape {shape} (per neuron)"
+        raise Misfit(str(error), mend, name) from None
 
 
 class Input(Node):

@@ -205,6 +205,18 @@ def _check(bound: Bound) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _as_duration(value: Any) -> Any:
+    value = _python(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float, list, tuple)):
+        mend = "give seconds, such as 2e-3, or a list of them; they are not trained"
+        raise nested([Problem("", f"is no number or list of numbers (got {value!r:.60})", mend)])
+    found = _regular(_tuples(value)) if isinstance(value, (list, tuple)) else _number(value)
+    for number in numbers_in(found):
+        if not 0 <= number < math.inf:
+            raise nested([Problem("", f"a duration must be 0 s or more (got {number})", "give seconds, such as 2e-3")])
+    return found
+
+
 def _optional(value: Any) -> Any:
     return None if value is None else _as_value(value)
 
@@ -212,5 +224,6 @@ def _optional(value: Any) -> Any:
 _SCHEMA = WithJsonSchema({"anyOf": [*_INITIAL_SCHEMA["anyOf"][:2], {"type": "object", "title": "Parameter"}]})
 Value = Annotated[Any, BeforeValidator(_as_value), _check(Bound.FREE), _SCHEMA, Bound.FREE]
 Time = Annotated[Any, BeforeValidator(_as_value), _check(Bound.TIME), _SCHEMA, Bound.TIME]
+Duration = Annotated[Any, BeforeValidator(_as_duration), WithJsonSchema({"anyOf": _INITIAL_SCHEMA["anyOf"][:2]})]
 OptionalTime = Annotated[Any, BeforeValidator(_optional), _check(Bound.TIME), _SCHEMA, Bound.TIME]
 OptionalDecay = Annotated[Any, BeforeValidator(_optional), _check(Bound.DECAY), _SCHEMA, Bound.DECAY]

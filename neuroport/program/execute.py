@@ -14,7 +14,8 @@ from neuroport.dynamics.ops import Array
 from neuroport.model.nodes import Input
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Parallel, Segment, Stepped
-from neuroport.program.stepping import Arrays, delayed
+from neuroport.program.stepping import Arrays
+from neuroport.program.wires import delayed
 
 Records = Sequence[tuple[str, str]]
 
@@ -55,7 +56,7 @@ def execute(
         for edge in program.external(segment, name):
             term = values[edge.source]
             if edge.delay:
-                term, lines[edge.key] = delayed(term, state[edge.key])
+                term, lines[edge.key] = delayed(term, state[edge.key], edge)
             total = term if total is None else total + term
         return total
 

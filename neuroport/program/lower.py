@@ -10,20 +10,21 @@ from neuroport.dynamics.discretize import Step
 from neuroport.dynamics.ops import Array
 from neuroport.errors import InvalidModel, Problem
 from neuroport.model.check import infer_shapes
-from neuroport.model.graph import Edge, Model
+from neuroport.model.graph import Model
 from neuroport.model.neurons import Neuron
 from neuroport.model.nodes import Input, Node, Output, ParameterSpec
 from neuroport.model.values import Shape
 from neuroport.program.bound import BoundNeuron
 from neuroport.program.schedule import Loop, Population, Segment, schedule
+from neuroport.program.wires import Wire, wires
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
     """A model lowered. Names of nodes and parameters are the model's own.
 
-    entering, leaving: shapes at each node. incoming: edges into each node, in the model's order,
-    which is the order of their sum. parameters: every array, "node.field". neurons: the populations.
+    entering, leaving: shapes at each node. wires: the model's edges, in its order. incoming: those into
+    each node, in the order of their sum. parameters: every array, "node.field". neurons: the populations.
     muted: layers whose bias acts on a membrane instead.
     """
 
@@ -31,7 +32,8 @@ class Program:
     segments: tuple[Segment, ...]
     entering: Mapping[str, Shape]
     leaving: Mapping[str, Shape]
-    incoming: Mapping[str, tuple[Edge, ...]]
+    wires: tuple[Wire, ...]
+    incoming: Mapping[str, tuple[Wire, ...]]
     parameters: Mapping[str, ParameterSpec]
     neurons: Mapping[str, BoundNeuron]
     muted: frozenset[str]
@@ -57,7 +59,7 @@ class Program:
         """
         found = {f"{name}.{field}": (bound.shape, False)
                  for name, bound in self.neurons.items() for field in bound.state}
-        for edge in self.model.edges:
+        for edge in self.wires:
             if edge.delay:
                 found[edge.key] = ((edge.delay, *self.leaving[edge.source]), True)
         return found
@@ -70,8 +72,8 @@ class Program:
     def node(self, name: str) -> Node:
         return self.model.nodes[name]
 
-    def external(self, segment: Segment, name: str) -> tuple[Edge, ...]:
-        """Edges into a node from outside its segment."""
+    def external(self, segment: Segment, name: str) -> tuple[Wire, ...]:
+        """Wires into a node from outside its segment."""
         internal = segment.internal if isinstance(segment, (Population, Loop)) else ()
         return tuple(edge for edge in self.incoming[name] if edge not in internal)
 
@@ -89,9 +91,8 @@ class Program:
 def lower(model: Model) -> Program:
     """Resolve a model into a Program. Raises InvalidModel."""
     shapes, _ = infer_shapes(model.nodes, model.edges)
-    incoming: dict[str, tuple[Edge, ...]] = {
-        name: tuple(edge for edge in model.edges if edge.target == name) for name in model.nodes
-    }
+    edges = wires(model, shapes.entering)
+    incoming = {name: tuple(edge for edge in edges if edge.target == name) for name in model.nodes}
     parameters = model.parameters
     neurons, muted, problems = {}, set(), []
     for name, node in model.nodes.items():
@@ -114,12 +115,12 @@ def lower(model: Model) -> Program:
     if problems:
         raise InvalidModel(problems)
     return Program(
-        model=model, segments=schedule(model), entering=shapes.entering, leaving=shapes.leaving,
-        incoming=incoming, parameters=parameters, neurons=neurons, muted=frozenset(muted),
+        model=model, segments=schedule(model, edges), entering=shapes.entering, leaving=shapes.leaving,
+        wires=edges, incoming=incoming, parameters=parameters, neurons=neurons, muted=frozenset(muted),
     )
 
 
-def _shared_bias(model: Model, edge: Edge) -> list[Problem]:
+def _shared_bias(model: Model, edge: Wire) -> list[Problem]:
     if sum(other.source == edge.source for other in model.edges) == 1:
         return []
     wrong = f"its bias acts on the membrane of {edge.target!r} (bias_on), but it feeds other nodes too"

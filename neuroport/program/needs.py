@@ -53,7 +53,7 @@ def numerics_feature(field: str, value: object) -> str:
 
 
 def _graph(program: Program) -> Iterable[Need]:
-    for edge in program.model.edges:
+    for edge in program.wires:
         if edge.delay > 1 or (edge.delay and not _in_loop(program, edge.key)):
             yield Need(edge.key, "edge.delay", f"a delay of {edge.delay} steps")
     for segment in program.segments:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from neuroport.model.check import delays_output
-from neuroport.model.graph import Edge, Model
+from neuroport.model.graph import Model
 from neuroport.model.neurons import Neuron
+from neuroport.program.wires import Wire
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,19 @@ class Parallel:
 class Stepped:
     """Nodes that step through time together, in the order in which one step runs them.
 
-    internal: the edges among them. A ``Population`` is one neuron node outside every cycle; a
+    internal: the wires among them. A ``Population`` is one neuron node outside every cycle; a
     ``Loop`` is a cyclic component.
     """
 
     nodes: tuple[str, ...]
-    internal: tuple[Edge, ...] = ()
+    internal: tuple[Wire, ...] = ()
 
     @property
-    def held(self) -> tuple[Edge, ...]:
-        """Undelayed edges that run backward in the order of a step: what they carry, their source held already."""
+    def held(self) -> tuple[Wire, ...]:
+        """Undelayed wires that run backward in the order of a step: what they carry, their source held already."""
         place = {name: index for index, name in enumerate(self.nodes)}
         return tuple(edge for edge in self.internal
-                     if not edge.delay and place[edge.source] >= place[edge.target])
+                     if not edge.soonest and place[edge.source] >= place[edge.target])
 
 
 class Population(Stepped):
@@ -47,15 +48,15 @@ class Loop(Stepped):
 Segment = Parallel | Population | Loop
 
 
-def schedule(model: Model) -> tuple[Segment, ...]:
+def schedule(model: Model, wires: Sequence[Wire]) -> tuple[Segment, ...]:
     """The model's strongly connected components in topological order, each as its segment."""
     segments: list[Segment] = []
-    for component in components(model.nodes, model.edges):
-        internal = tuple(edge for edge in model.edges if edge.source in component and edge.target in component)
+    for component in components(model.nodes, wires):
+        internal = tuple(edge for edge in wires if edge.source in component and edge.target in component)
         (first, *others) = component
         if others or internal:
             instant = [edge for edge in internal
-                       if not edge.delay and not delays_output(model.nodes[edge.source], model.numerics)]
+                       if not edge.soonest and not delays_output(model.nodes[edge.source], model.numerics)]
             order = step_order([name for name in model.nodes if name in component], instant)
             segments.append(Loop(order, internal))
         elif isinstance(model.nodes[first], Neuron):
@@ -65,12 +66,12 @@ def schedule(model: Model) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def step_order(nodes: Sequence[str], instant: Sequence[Edge]) -> tuple[str, ...]:
+def step_order(nodes: Sequence[str], instant: Sequence[Wire]) -> tuple[str, ...]:
     """Nodes of a component so that the edges along which one step feeds itself run forward."""
     return tuple(name for component in components(nodes, instant) for name in component)
 
 
-def components(nodes: Iterable[str], edges: Sequence[Edge]) -> list[tuple[str, ...]]:
+def components(nodes: Iterable[str], edges: Sequence[Wire]) -> list[tuple[str, ...]]:
     """Strongly connected components, sources first (Tarjan 1972, without recursion)."""
     follows: dict[str, list[str]] = {name: [] for name in nodes}
     for edge in edges:

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from neuroport.dynamics import ops
 from neuroport.dynamics.ops import Array
 from neuroport.dynamics.spike import LAST_OUTPUT
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
+from neuroport.program.wires import Wire, delayed
 
 Carry = dict[str, Any]
 Apply = Callable[[str, Mapping[str, Array], Array], Array]
@@ -61,14 +62,20 @@ def reaching(
     x = given.get(name)
     for edge in segment.internal:
         if edge.target == name:
-            if edge.delay:
-                term = carry[edge.key][0]
-            elif edge.source in outputs:
-                term = outputs[edge.source]
-            else:  # not run yet in this step, but it sends out what it decided in the one before
-                term = carry[f"{edge.source}.{LAST_OUTPUT}"]
+            sent = partial(_sent, edge, carry, outputs)
+            term = sent(edge.delay) if edge.lags is None else edge.lags.chosen(sent)
             x = term if x is None else x + term
     return x
+
+
+def _sent(edge: Wire, carry: Mapping[str, Any], outputs: Mapping[str, Array], lag: int) -> Array:
+    """What left the source of a wire ``lag`` steps ago, (B, *shape)."""
+    if lag:
+        return carry[edge.key][edge.delay - lag]
+    if edge.source in outputs:
+        return outputs[edge.source]
+    # not run yet in this step, but it sends out what it decided in the one before
+    return carry[f"{edge.source}.{LAST_OUTPUT}"]
 
 
 def reached(
@@ -79,7 +86,7 @@ def reached(
     for edge in segment.internal:
         if edge.target == name:
             term = outputs[edge.source]
-            term = delayed(term, lines[edge.key])[0] if edge.delay else term
+            term = delayed(term, lines[edge.key], edge)[0] if edge.delay else term
             x = term if x is None else x + term
     return x
 
@@ -139,7 +146,7 @@ def step_back(
 
     for edge in segment.internal:
         if edge.delay:  # what entered the line in this step; the head is read below
-            add(edge.source, carry[edge.key][-1])
+            add(edge.source, _returned(edge, carry[edge.key]))
     for name in reversed(segment.nodes):
         dy = of_output[name]
         if name not in program.neurons:
@@ -157,13 +164,14 @@ def step_back(
                 before[line] = carry[line] + found[f"c.{key}"]
         of_given[name] = dx
         for edge in segment.internal:
-            if edge.target != name or edge.delay:
+            if edge.target != name or edge.soonest:
                 continue
+            term = dx if edge.lags is None else edge.lags.chosen(partial(_of_now, dx))
             if edge in held:  # its source has been passed; what it sent out stands in its state
                 last = f"{edge.source}.{LAST_OUTPUT}"
-                before[last] = before[last] + dx
+                before[last] = before[last] + term
             else:
-                add(edge.source, dx)
+                add(edge.source, term)
     for edge in segment.internal:
         if edge.delay == 1:
             before[edge.key] = (of_given[edge.target],)
@@ -173,7 +181,14 @@ def step_back(
     return before, of_given, of_stateless
 
 
-def delayed(values: Array, line: Array) -> tuple[Array, Array]:
-    """A whole run (T, ...) through a delay line (delay, ...): what arrives, and the line afterwards."""
-    both = ops.concatenate((line, values))
-    return both[: values.shape[0]], both[values.shape[0] :]
+def _returned(edge: Wire, coming: Sequence[Array]) -> Array:
+    """The cotangent of what enters a line in this step; coming: those of what arrives in the steps after it."""
+    if edge.lags is None:
+        return coming[-1]
+    # a lag of 0 arrives in the step itself, where its target is passed
+    return edge.lags.chosen(lambda lag: coming[lag - 1] if lag else coming[0] * 0.0)
+
+
+def _of_now(dx: Array, lag: int) -> Array:
+    """The part of a target's cotangent that belongs to what left in the same step."""
+    return dx * 0.0 if lag else dx

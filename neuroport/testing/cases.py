@@ -31,6 +31,7 @@ from neuroport.testing.networks import (
     signal,
     silenced,
     spiking_readout,
+    waiting,
 )
 from neuroport.testing.objectives import LOSSES, MORE_LOSSES, REGULARIZERS
 
@@ -132,7 +133,7 @@ def _training_cases() -> list[Case]:
     found += [Case(name, spiking_readout, taught=lambda dt, of=of: Training(regularizers=of), forward=False)
               for name, of in REGULARIZERS.items()]
     # windows of 7 steps, the last one shorter; windows shorter than a delay
-    cut = {"feed-forward": (lif, 7), "recurrent": (recurrent, 7), "delays": (delayed, 2)}
+    cut = {"feed-forward": (lif, 7), "recurrent": (recurrent, 7), "delays": (delayed, 2), "Delay nodes": (waiting, 2)}
     found += [Case(f"truncated, {name}", build, taught=lambda dt, length=length: Training(truncate=length),
                    forward=False) for name, (build, length) in cut.items()]
     return [
@@ -152,6 +153,7 @@ CASES: list[Case] = [
     Case("convolution and pooling", lambda dt: image(dt, LIF(tau=6 * dt)), steps=16, batch=2),
     Case("convolution over one axis", signal, steps=16, batch=2),
     Case("delays", delayed),
+    Case("Delay nodes", waiting),
     Case("a delay longer than the run", late, steps=8),
     Case("a cycle through a delayed output", held),
     *_training_cases(),

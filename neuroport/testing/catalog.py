@@ -9,7 +9,7 @@ from typing import Any
 from neuroport.model.augmentation import Augmentation
 from neuroport.model.graph import Edge, Model
 from neuroport.model.kinds import Kind
-from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Delay, Dropout, Flatten, Linear, Scale, SumPool2d
 from neuroport.model.losses import Loss
 from neuroport.model.metrics import TopK
 from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, I, Neuron, Threshold
@@ -94,7 +94,8 @@ _LAYERS: dict[str, Callable[[float], Model]] = {
     "Linear": _layer(Linear(2)), "Scale": _layer(Scale(0.5)), "Dropout": _layer(Dropout(p=0.5)),
     "Flatten": _layer(Flatten(), shape=(2, 1)), "Conv1d": _layer(Conv1d(2, 2), shape=(1, 2)),
     "Conv2d": _layer(Conv2d(2, 2), shape=(1, 2, 2)),
-    "SumPool2d": _layer(SumPool2d(2), shape=(1, 2, 2)), "AvgPool2d": _layer(AvgPool2d(2), shape=(1, 2, 2)),
+    "Delay": lambda dt: _chain(dt, Delay([0.0, dt])), "SumPool2d": _layer(SumPool2d(2), shape=(1, 2, 2)),
+    "AvgPool2d": _layer(AvgPool2d(2), shape=(1, 2, 2)),
 }
 
 _NEURONS: dict[str, Callable[[float], Neuron]] = {

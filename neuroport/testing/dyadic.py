@@ -18,7 +18,7 @@ import numpy as np
 
 from neuroport.engine.base import Options, RunResult
 from neuroport.model.graph import Edge, Model, Recurrent
-from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Delay, Flatten, Linear, Scale, SumPool2d
 from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, I, Neuron, Threshold
 from neuroport.model.nodes import Input, Output
 from neuroport.model.numerics import Numerics
@@ -91,6 +91,16 @@ def delayed(dt: float) -> Model:
     return Model(nodes=nodes, edges=edges, dt=dt, numerics=EULER)
 
 
+def waiting(dt: float) -> Model:
+    """Delay nodes, uneven ahead and inside a cycle."""
+    nodes = {"input": Input(shape=(12,)), "first": Linear(16), "ahead": Delay([(k % 5) * dt for k in range(16)]),
+             "a": LIF(tau=2 * dt), "back": Linear(16), "uneven": Delay([(1 + k % 3) * dt for k in range(16)]),
+             "output": Output()}
+    edges = [Edge("input", "first"), Edge("first", "ahead"), Edge("ahead", "a", 1), Edge("a", "back"),
+             Edge("back", "uneven"), Edge("uneven", "a"), Edge("a", "output")]
+    return Model(nodes=nodes, edges=edges, dt=dt, numerics=EULER)
+
+
 def _case(name: str, build: Build, density: float = 0.5, steps: int = STEPS) -> Case:
     return Case(name, build, steps=steps, batch=4, density=density)
 
@@ -104,6 +114,7 @@ DYADIC: list[Case] = [
     _case("convolution and pooling", _image),
     _case("convolution over one axis", _signal),
     _case("delays", delayed),
+    _case("Delay nodes", waiting),
 ]
 
 

@@ -14,7 +14,7 @@ from neuroport.testing.dyadic import DYADIC, Exact, exact
 from neuroport.testing.subject import Subject, arrays, skip
 from neuroport.testing.tiers import equal, flat, near
 
-CARRIED = ("ALIF", "CubaLIF, recurrent", "hard reset delayed", "output delayed", "delays")
+CARRIED = ("ALIF", "CubaLIF, recurrent", "hard reset delayed", "output delayed", "delays", "Delay nodes")
 CUT = 40  # steps of a run
 # in another alphabetical order, and such as generated code uses for its own
 ODD_NAMES = ("x", "t1", "self", "s_v", "carry", "out", "g", "c", "b", "a", "lambda", "inputs", "Z z")
@@ -47,7 +47,7 @@ class Metamorphic(Kit):
     def test_two_chunks_equal_one_run(self, subject: Subject, case: Case) -> None:
         self._two_chunks(subject, case, CUT // 2)
 
-    @pytest.mark.parametrize("case", chosen("delays"), ids=repr)
+    @pytest.mark.parametrize("case", chosen("delays", "Delay nodes"), ids=repr)
     def test_chunks_shorter_than_a_delay_equal_one_run(self, subject: Subject, case: Case) -> None:
         self._two_chunks(subject, case, 2)
 
@@ -61,7 +61,7 @@ class Metamorphic(Kit):
         equal(both, _all(whole), "two chunks")
         equal(arrays(second.state), arrays(whole.state), "state after two chunks")
 
-    @pytest.mark.parametrize("case", chosen("ALIF", "CubaLIF, recurrent", "delays"), ids=repr)
+    @pytest.mark.parametrize("case", chosen("ALIF", "CubaLIF, recurrent", "delays", "Delay nodes"), ids=repr)
     def test_permuting_a_batch_permutes_the_result(self, subject: Subject, case: Case) -> None:
         if subject.batch(case.batch) < 2:
             skip(f"max_batch={subject.able.max_batch}")
@@ -71,7 +71,7 @@ class Metamorphic(Kit):
         permuted = _run(executable, of, {name: x[:CUT, order] for name, x in of.inputs.items()})
         equal(_all(permuted), {name: x[:, order] for name, x in _all(straight).items()}, "permuted batch")
 
-    @pytest.mark.parametrize("case", chosen("ALIF", "CubaLIF, recurrent", "delays"), ids=repr)
+    @pytest.mark.parametrize("case", chosen("ALIF", "CubaLIF, recurrent", "delays", "Delay nodes"), ids=repr)
     def test_the_same_call_twice_gives_the_same(self, subject: Subject, case: Case) -> None:
         if not subject.able.deterministic:
             skip("deterministic=False")
@@ -99,7 +99,7 @@ class Metamorphic(Kit):
         renamed = {_moved(name, names): x for name, x in arrays(expected.parameters).items()}
         near(arrays(found.parameters), renamed, 1e-6, "gradients")
 
-    @pytest.mark.parametrize("case", chosen("CubaLIF, recurrent", "delays"), ids=repr)
+    @pytest.mark.parametrize("case", chosen("CubaLIF, recurrent", "delays", "Delay nodes"), ids=repr)
     def test_renaming_nodes_changes_nothing(self, subject: Subject, case: Case) -> None:
         of, executable = self._exact(subject, case)
         names = dict(zip(of.model.nodes, ODD_NAMES[: len(of.model.nodes)], strict=True))

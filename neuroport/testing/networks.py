@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from neuroport.model.graph import Edge, Model, Recurrent
-from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d
+from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Delay, Dropout, Flatten, Linear, Scale, SumPool2d
 from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, I, Neuron, Threshold
 from neuroport.model.nodes import Input, Output
 from neuroport.model.numerics import Numerics
@@ -112,6 +112,22 @@ def delayed(dt: float) -> Model:
         Edge("input", "first"), Edge("first", "a", 3), Edge("a", "across"), Edge("across", "b", 1),
         Edge("b", "back", 2), Edge("back", "a"), Edge("a", "b", 5),
         Edge("b", "second"), Edge("second", "readout"), Edge("readout", "output"),
+    ]
+    return Model(nodes=nodes, edges=edges, dt=dt)
+
+
+def waiting(dt: float) -> Model:
+    """Delay nodes: uneven ahead (some at once, some later than the run), uneven and even inside cycles."""
+    nodes = {
+        "input": Input(shape=(6,)), "first": Linear(8, weight_init=weights()),
+        "ahead": Delay([k * dt for k in (0, 3, 1, 30, 0, 2, 1, 5)]), "a": LIF(tau=6 * dt), "across": Linear(8),
+        "uneven": Delay([k * dt for k in (2, 1, 0, 4, 2, 1, 3, 0)]), "b": LIF(tau=8 * dt, r=1.5), "back": feedback(),
+        "even": Delay(2 * dt), "second": Linear(3, weight_init=Normal(std=1.0)), "output": Output(),
+    }
+    edges = [
+        Edge("input", "first"), Edge("first", "ahead", 1), Edge("ahead", "a"), Edge("a", "across"),
+        Edge("across", "uneven"), Edge("a", "uneven", 1), Edge("uneven", "b"), Edge("b", "back"), Edge("back", "even"),
+        Edge("even", "a"), Edge("b", "second"), Edge("second", "output"),
     ]
     return Model(nodes=nodes, edges=edges, dt=dt)
 

@@ -17,7 +17,7 @@ from neuroport.testing.tiers import GRADIENTS, LOSSES, VOLTAGES, equal, flat, ne
 Report = Callable[[str, object], None]
 # cases that differ in their gradients alone need not run twice
 RUN = [case for case in CASES if case.forward]
-CONTINUED = [case for case in CASES if case.name in ("ALIF, recurrent", "delays", "Spyx")]
+CONTINUED = [case for case in CASES if case.name in ("ALIF, recurrent", "delays", "Delay nodes", "Spyx")]
 
 
 def compare_activity(subject: Subject, case: Case, report: Report) -> None:

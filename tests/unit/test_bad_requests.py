@@ -128,6 +128,12 @@ CASES: dict[str, tuple[Callable[[], Any], str, str]] = {
         lambda: model(input=(2, 3), layers=[npt.Flatten(1, 0)]), "nodes.0_flatten.start_dim", "start_dim <= end_dim"),
     "a Threshold with a reset": (
         lambda: npt.Threshold(1.0, numerics={"reset": "hard"}), "numerics.reset", "leave it out"),
+    "a delay of no whole number of steps": (
+        lambda: model(layers=[npt.Delay([0, 1e-3, 2.4e-3, 0])]), "nodes.0_delay.delay",
+        "0.002 s (2 steps) or 0.003 s (3)"),
+    "a delay before its time": (lambda: npt.Delay(-1e-3), "delay", "seconds"),
+    "a delay that is to be trained": (lambda: npt.Delay(npt.Parameter(value=1e-3)), "delay", "not trained"),
+    "delays that do not fit": (lambda: model(layers=[npt.Delay([0, 1e-3])]), "nodes.0_delay.delay", "(per neuron)"),
     "a product of an image": (lambda: model(input=(1, 4, 4)), "nodes.0_linear", "Flatten()"),
     "too many inputs for a layer": (lambda: model(layers=[npt.Linear(3, in_features=5)]),
                                     "nodes.0_linear.in_features", "in_features=4"),

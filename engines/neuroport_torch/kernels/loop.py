@@ -1,4 +1,4 @@
-"""A Loop on the CPU as two generated numba functions: where it holds neurons, Linear, Scale and Dropout alone."""
+"""A Loop on the CPU as two generated numba functions: of neurons, Linear, Scale, Dropout and Delay."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from neuroport.model.layers import Dropout, Linear, Scale
+from neuroport.model.layers import Delay, Dropout, Linear, Scale
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
-from neuroport.program.stepping import Arrays, delayed
+from neuroport.program.stepping import Arrays
+from neuroport.program.wires import delayed
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.load import load
 from neuroport_torch.kernels.loop_source import GROUP, Key, Part, Source, forward_source, reverse_source
@@ -23,12 +24,12 @@ from neuroport_torch.kernels.threads import over
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 
 Tensor = torch.Tensor
-KINDS: dict[type, str] = {Linear: "product", Scale: "factor", Dropout: "factor"}
+KINDS: dict[type, str] = {Linear: "product", Scale: "factor", Dropout: "factor", Delay: "factor"}
 
 
 def parts_of(program: Program, segment: Stepped) -> list[Part] | None:
-    """The nodes of a segment as kernels know them; None where one is not known, or runs on what was held."""
-    if segment.held:
+    """The nodes of a segment as kernels know them; None where one is not known, or a wire is not plain."""
+    if segment.held or any(edge.lags is not None for edge in segment.internal):
         return None
     found = []
     for name in segment.nodes:
@@ -83,7 +84,7 @@ class FusedLoop:
 
         for edge in self.segment.internal:
             if edge.delay:
-                after[edge.key] = delayed(outputs[edge.source], state[edge.key])[1].clone()
+                after[edge.key] = delayed(outputs[edge.source], state[edge.key], edge)[1].clone()
         return Ran(
             outputs, {name: {key: made[name, f"cut.{key}"] for key in keys} for name, keys in keep.items()},
             {place: outputs[place[0]] if place[1] == "spikes" else made[sources[place]] for place in record}, after,

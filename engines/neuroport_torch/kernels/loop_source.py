@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from neuroport.dynamics.printer import input_name
 from neuroport.dynamics.trace import Traced
-from neuroport.model.graph import Edge
+from neuroport.program.wires import Wire
 from neuroport_torch.kernels.numba import DECORATOR, assignments, block, header, loads, value
 
 GROUP = 8  # samples: each row of weights that is fetched serves all of them
@@ -40,7 +40,7 @@ class Source:
 class _Writer:
     """Collects the arguments that a body asks for."""
 
-    def __init__(self, parts: Sequence[Part], edges: Sequence[Edge], given: Iterable[str]):
+    def __init__(self, parts: Sequence[Part], edges: Sequence[Wire], given: Iterable[str]):
         self.parts, self.edges, self.given = list(parts), list(edges), set(given)
         self.number = {part.name: f"n{index}" for index, part in enumerate(parts)}
         self.arguments: dict[Key, str] = {}
@@ -127,7 +127,7 @@ def _gathering(writer: _Writer, part: Part, names: Sequence[str]) -> tuple[list[
 
 
 def forward_source(
-    parts: Sequence[Part], edges: Sequence[Edge], given: Iterable[str], written: Sequence[tuple[str, str]], dtype: str,
+    parts: Sequence[Part], edges: Sequence[Wire], given: Iterable[str], written: Sequence[tuple[str, str]], dtype: str,
     cache: bool = True,
 ) -> Source:
     """``forward(steps, lo, hi, m_*, k_*, ...)`` of samples lo to hi.
@@ -202,7 +202,7 @@ def _neuron_forward(w: _Writer, part: Part, x: str, written: Sequence[str]) -> t
 
 
 def reverse_source(
-    parts: Sequence[Part], edges: Sequence[Edge], cotangents: Iterable[str], dtype: str, cache: bool = True
+    parts: Sequence[Part], edges: Sequence[Wire], cotangents: Iterable[str], dtype: str, cache: bool = True
 ) -> Source:
     """``reverse(steps, lo, hi, m_*, k_*, ...)`` of samples lo to hi.
 

@@ -22,6 +22,7 @@ from neuroport.program.execute import execute
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Parallel, Stepped
 from neuroport.program.stepping import Arrays, reaching, step, step_back, take_states
+from neuroport.program.wires import undelayed
 from neuroport_example.layers import LAYERS, sum_to
 
 Array = np.ndarray
@@ -186,8 +187,8 @@ def backward(
                 for full, value in _of_parameters(program, name, parameters, its).items():
                     found[full] += value
         for name, dx in dxs.items():
-            for edge in program.external(segment, name):  # what arrives at t left at t - delay
-                dys[edge.source][: max(len(dx) - edge.delay, 0)] += dx[edge.delay :]
+            for edge in program.external(segment, name):
+                dys[edge.source] += undelayed(dx, edge)
     return found
 
 

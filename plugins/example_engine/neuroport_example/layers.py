@@ -52,6 +52,7 @@ _SAME = Layer(lambda node, p, x: x, lambda node, p, dy, shape: dy)
 LAYERS: dict[str, Layer] = {
     "Input": _SAME,
     "Output": _SAME,
+    "Delay": _SAME,  # the program's wires wait
     "Linear": Layer(_linear, lambda node, p, dy, shape: dy @ p["weight"], _linear_weights),
     "Flatten": Layer(lambda node, p, x: x.reshape(len(x), *node.output_shape(x.shape[1:])),
                      lambda node, p, dy, shape: dy.reshape(-1, *shape)),
