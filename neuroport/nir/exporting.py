@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,9 +112,11 @@ def _implied(program: Program, bare: NirGraph) -> frozenset[tuple[str, str]]:
     if any(edge.delay > 1 for edge in inner):
         return frozenset()
     flat = flatten(bare)
-    for bias_at_start in (True, False):
+    # the bias of a recurrent connection acts from the first step on, or does not
+    ways: list[Callable[[str], bool]] = [lambda name: True, lambda name: False]
+    for early in ways:
         placed = place_delays(flat, lambda name: bare.nodes[name].type == "Delay",
-                              lambda name: name in program.neurons, bias_at_start).delays
+                              lambda name: name in program.neurons, early).delays
         if placed == ours:
             return placed
     return frozenset()

@@ -118,20 +118,22 @@ def _distances(nodes: Mapping[str, NirNode], edges: Iterable[Link]) -> dict[str,
 
 
 def place_delays(
-    flat: Flat, delayed: Callable[[str], bool], stateful: Callable[[str], bool], bias_at_start: bool = True
+    flat: Flat, delayed: Callable[[str], bool], stateful: Callable[[str], bool],
+    bias_at_start: Callable[[str], bool] = lambda name: True,
 ) -> Flat:
     """Choose the edges that carry the one step which every cycle needs.
 
     The edges that close a cycle are those that run back to a node on the way that led there, nearest
     nodes first. From there the delay moves to where the feedback leaves its population, so that the bias
-    of the connection between acts from the first step on; with ``bias_at_start`` False it stays where the
-    feedback arrives, and that bias is absent at t = 0. delayed: nodes that hold back by a step or more by
-    themselves (a Delay). stateful: populations.
+    of the connection between acts from the first step on; where ``bias_at_start`` of the node it arrives at is
+    False it stays there, and that bias is absent at t = 0. delayed: nodes that hold back by a step or more
+    by themselves (a Delay). stateful: populations.
     """
     chosen = set()
     for edge in _closing(flat, delayed):
-        seen = set()
-        while bias_at_start and not stateful(edge[0]) and edge not in seen:
+        seen: set[Link] = set()
+        early = bias_at_start(edge[1])
+        while early and not stateful(edge[0]) and edge not in seen:
             seen.add(edge)
             before, behind = flat.into(edge[0]), flat.out_of(edge[0])
             if len(before) == len(behind) == 1:

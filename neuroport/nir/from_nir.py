@@ -12,6 +12,7 @@ from neuroport.dynamics.discretize import Step
 from neuroport.errors import Invalid, InvalidData, Problem
 from neuroport.model import layers, neurons
 from neuroport.model.nodes import Input, Node, Output
+from neuroport.model.numerics import Numerics
 from neuroport.model.values import Constant, Parameter
 from neuroport.nir.contents import NirNode
 from neuroport.nir.presets import Preset, Reset
@@ -128,13 +129,11 @@ def _values(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Array]]:
     return described, arrays
 
 
-def _neuron(
-    kind: type[neurons.Neuron], of: Fields, reading: Reading, values: dict[str, Any], numerics: bool = True
-) -> Translated:
+def _neuron(kind: type[neurons.Neuron], of: Fields, reading: Reading, values: dict[str, Any]) -> Translated:
     described, arrays = _values(values)
-    if numerics:
-        described["numerics"] = reading.preset.of(of.node.type, reading.reset)
-    return Translated(kind(**described), arrays)
+    numerics = reading.preset.of(of.node.type, reading.reset)
+    set_ = {name: getattr(numerics, name) for name in numerics.model_fields_set if name not in kind.fixed}
+    return Translated(kind(**described, numerics=Numerics(**set_)), arrays)
 
 
 def _ends(of: Fields, reading: Reading) -> dict[str, Any]:

@@ -180,20 +180,18 @@ def _assembled(
     findings = list(_mended(file))
     nodes = {name: of.node for name, of in found.items()}
     arrays = {name: dict(of.arrays) for name, of in found.items()}
-    main = next((readings[name].preset for name, node in flat.nodes.items() if node.type in STATEFUL),
-                Preset("none", Numerics(), ""))
+    presets = {name: reading.preset for name, reading in readings.items()}
     flat = place_delays(flat, lambda name: _holds_back(name, nodes, flat, readings[name].dt),
-                        lambda name: isinstance(nodes[name], Neuron), main.bias_at_start)
+                        lambda name: isinstance(nodes[name], Neuron), lambda name: presets[name].bias_at_start)
     edges = [Edge(source=source, target=target, delay=max(
-        int((source, target) in flat.delays), main.hop if isinstance(nodes[target], (Linear, Convolution)) else 0))
+        int((source, target) in flat.delays),
+        presets[target].hop if isinstance(nodes[target], (Linear, Convolution)) else 0))
         for source, target in flat.edges]
-    if main.constant_bias:
-        _constant_biases(flat, nodes, arrays)
-    if main.weight_bits is not None:
-        nodes, arrays = quantized(nodes, arrays, flat.edges, main.weight_bits)
+    _constant_biases(flat, nodes, arrays, presets)
+    nodes, arrays = quantized(nodes, arrays, flat.edges, {name: preset.weight_bits for name, preset in presets.items()})
     nodes, chosen = _flattens(nodes, edges, flat)
     findings += chosen
-    numerics = next((node.numerics for node in nodes.values() if isinstance(node, Neuron)), None)
+    numerics = next((node.numerics for node in nodes.values() if isinstance(node, Neuron) and not node.fixed), None)
     nodes = {name: node.model_copy(update={"numerics": None})
              if isinstance(node, Neuron) and node.numerics == numerics else node for name, node in nodes.items()}
     dt = next((reading.dt for reading in readings.values() if reading.dt is not None), NO_TIME)
@@ -212,10 +210,13 @@ def _holds_back(name: str, nodes: Mapping[str, Node], flat: Flat, dt: float | No
     return bool(np.min(np.asarray(node.delay)) >= dt / 2)  # type: ignore[attr-defined]
 
 
-def _constant_biases(flat: Flat, nodes: Mapping[str, Node], arrays: dict[str, dict[str, Array]]) -> None:
+def _constant_biases(
+    flat: Flat, nodes: Mapping[str, Node], arrays: dict[str, dict[str, Array]], presets: Mapping[str, Preset]
+) -> None:
     """What a synapse settles at under a constant input b is w_in b: that much acts on the membrane at once."""
     for source, target in flat.edges:
-        if "bias" in arrays[source] and isinstance(nodes[target], (CubaLIF, CubaLI)):
+        synapse = isinstance(nodes[target], (CubaLIF, CubaLI))
+        if synapse and presets[target].constant_bias and "bias" in arrays[source]:
             gain = arrays[target].get("w_in", nodes[target].w_in)  # type: ignore[attr-defined]
             arrays[source]["bias"] = arrays[source]["bias"] * gain
 
@@ -258,7 +259,7 @@ def _fitting(model: Model, parameters: Mapping[str, Array]) -> dict[str, Array]:
             wrong = f"has shape {value.shape}, what reaches this node asks for {spec.shape}"
             problems.append(Problem(name, wrong, "mend the export: parameters have the shape of their node"))
         else:
-            found[name] = np.ascontiguousarray(value.reshape(spec.shape))
+            found[name] = value.reshape(spec.shape).copy()
     if problems:
         raise InvalidData(problems, "NIR graph")
     return found

@@ -20,18 +20,20 @@ def truncated(weight: Array, scale: float) -> Array:
 
 
 def quantized(
-    nodes: Mapping[str, Node], arrays: Mapping[str, Mapping[str, Array]], edges: Iterable[tuple[str, str]], bits: int
+    nodes: Mapping[str, Node], arrays: Mapping[str, Mapping[str, Array]], edges: Iterable[tuple[str, str]],
+    bits: Mapping[str, int | None],
 ) -> tuple[dict[str, Node], dict[str, dict[str, Array]]]:
-    """Nodes and arrays with weights cut to ``bits`` bits, thresholds, reset potentials and biases scaled alike.
+    """Nodes and arrays with weights cut to so many bits, thresholds, reset potentials and biases scaled alike.
 
-    The scale of a population is (2^(bits - 1) - 1) / max |w| over all connections that reach it. Raises
-    InvalidData where one connection reaches several populations, whose scales would differ.
+    bits: by node; None leaves a population as it is. The scale of one is (2^(bits - 1) - 1) / max |w| over all
+    connections that reach it. Raises InvalidData where a connection reaches several, whose scales would differ.
     """
     edges = list(edges)
     nodes, held = dict(nodes), {name: dict(own) for name, own in arrays.items()}
     problems = []
     for name, node in nodes.items():
-        if not isinstance(node, Neuron):
+        width = bits.get(name)
+        if not isinstance(node, Neuron) or width is None:
             continue
         before = [source for source, target in edges if target == name and "weight" in held.get(source, {})]
         shared = [source for source in before if sum(edge[0] == source for edge in edges) > 1]
@@ -41,7 +43,7 @@ def quantized(
         largest = max((float(np.abs(held[source]["weight"]).max()) for source in before), default=0.0)
         if not largest:
             continue
-        scale = (2 ** (bits - 1) - 1) / largest
+        scale = (2 ** (width - 1) - 1) / largest
         for source in before:
             held[source]["weight"] = truncated(held[source]["weight"], scale)
             if "bias" in held[source]:
