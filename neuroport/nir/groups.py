@@ -33,7 +33,10 @@ def opened(path: Path, limits: Limits) -> Iterator[tuple[Member, Groups]]:
     """The root of a file, to be walked. Raises InvalidData, whose subject is the file, for what is wrong within too."""
     try:
         with h5py.File(path, "r") as file:
-            root = h5g.open(file.id, b"/")
+            try:
+                root = h5g.open(file.id, b"/")
+            except DAMAGED as error:
+                raise damaged("/", error) from None
             yield Member("", "", "", root), Groups(Budget(limits, path.stat().st_size))
     except InvalidData as error:
         raise InvalidData(error.problems, f"NIR file {path}") from None

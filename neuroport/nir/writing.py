@@ -45,7 +45,7 @@ def write_file(path: Path, content: NirFile, compression: int | None) -> None:
     with image() as file:
         writer = _Writer(compression, stand_ins(content.graph))
         if content.version:
-            writer.value(file, "version", content.version, "/version")
+            writer.value(file, "version", _text(content.version, "/version"), "/version")
         writer.node(file.create_group("node", track_order=True), content.graph, "/node", 0)
         writer.group(file, _without(content.extra, ("version", "node"), ""), "", 0)
         put_whole(path, file)
@@ -75,7 +75,7 @@ class _Writer:
             raise refused(f"{path}/metadata", "is a field", "put it into the node's metadata")
         if isinstance(node, NirGraph):
             self._graph(group, node, path, depth, place)
-        self.value(group, "type", node.type, f"{path}/type")
+        self.value(group, "type", _text(node.type, f"{path}/type"), f"{path}/type")
         self.group(group, fields, path, depth, self.stand_ins.get(place[:-1], {}))
         if node.metadata:
             self.value(group, "metadata", node.metadata, f"{path}/metadata", depth)
