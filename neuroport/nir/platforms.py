@@ -179,10 +179,10 @@ _PLATFORMS = (
          "AvgPool2d": about("weights divided and scaled again"), "Flatten": EXACT,
          **dict.fromkeys(("IF", "LIF", "CubaLIF"), about(
              "thresholds scaled like the weights; a bias is a constant current on the membrane; each connection takes "
-             "one more step; a CubaLIF may not stand behind a Conv2d"))},
+             "one step; a CubaLIF may not stand behind a Conv2d"))},
         "refused: the chip has no model for it",
         {**_RESETS_TO_ZERO, "groups": no("not read"), "dilation": no("not read"), "same": no("not read")},
-        {"cycle": about("two steps later in place of one")},
+        {"cycle": about("one step later, as every other connection")},
     ),
     Platform(
         "nengo", "converter of the NIR paper, 2023",
