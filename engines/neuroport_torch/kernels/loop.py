@@ -28,8 +28,8 @@ KINDS: dict[type, str] = {Linear: "product", Scale: "factor", Dropout: "factor",
 
 
 def parts_of(program: Program, segment: Stepped) -> list[Part] | None:
-    """The nodes of a segment as kernels know them; None where one is not known, or a wire is not plain."""
-    if segment.held or any(edge.lags is not None for edge in segment.internal):
+    """The nodes of a segment as kernels know them; None where one is not known, or runs on what was held."""
+    if segment.held:
         return None
     found = []
     for name in segment.nodes:
@@ -120,8 +120,10 @@ class FusedLoop:
         over(batch, GROUP, lambda lo, hi: kernel(steps, lo, hi, *self.sizes, *tail))
 
     def _constants(self, arrays: Arrays, masks: Tensors, batch: int) -> dict[Key, Any]:
-        """Coefficients and parameters in the layouts that the kernels read."""
-        found: dict[Key, Any] = {}
+        """Coefficients, parameters and lags in the layouts that the kernels read."""
+        found: dict[Key, Any] = {
+            ("lags", edge.key): np.broadcast_to(edge.lags.steps, self.program.leaving[edge.source]).reshape(-1)
+            for edge in self.segment.internal if edge.lags is not None}
         for name, traced in self.neurons.items():
             shape = self.program.leaving[name]
             found |= {("c", name, key): flat(arrays.coefficients[name][key].detach().expand(shape))

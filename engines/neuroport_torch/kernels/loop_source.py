@@ -68,6 +68,11 @@ class _Writer:
             if edge.target != part.name:
                 continue
             y = self.argument("y", edge.source)
+            if edge.lags is not None:
+                lag, at = f"{self.argument('lags', edge.key)}[j % k_{n}]", f"first * k_{n} + j"
+                line = f"{self.argument('line', edge.key)}[t + {edge.delay} - {lag}, {at}]"
+                terms.append(f"({y}[t - {lag}, {at}] if t >= {lag} else {line})")
+                continue
             now = f"{y}[t - {edge.delay}, {width}]" if edge.delay else f"{y}[t, {width}]"
             if edge.delay:
                 now += f" if t >= {edge.delay} else {self.argument('line', edge.key)}[t, {width}]"
@@ -86,8 +91,13 @@ class _Writer:
         if part.name in cotangents:
             text += f"at = {self.slice(self.argument('gy', part.name), 't', part.name)}\n"
         text += f"{lanes}\n    o_{n}[j] = {'at[j]' if part.name in cotangents else 'zero'}\n"
-        for edge in sorted(self.edges, key=lambda edge: edge.delay == 0):
+        for edge in sorted(self.edges, key=lambda edge: edge.soonest == 0):
             if edge.source != part.name:
+                continue
+            if edge.lags is not None:
+                lag, gx = f"{self.argument('lags', edge.key)}[j % m_{n}]", self.argument("gx", edge.target)
+                arrives = f"o_{n}[j] += {gx}[t + {lag}, first * m_{n} + j]"
+                text += f"{lanes}\n    if t + {lag} < steps:\n        {arrives}\n"
                 continue
             at = f"at = {self.slice(self.argument('gx', edge.target), f't + {edge.delay}', part.name)}"
             more = f"{at}\n{lanes}\n    o_{n}[j] += at[j]"
@@ -133,7 +143,7 @@ def forward_source(
     """``forward(steps, lo, hi, m_*, k_*, ...)`` of samples lo to hi.
 
     m, k: widths of what leaves and enters each node. given: nodes that something outside feeds. written: (node,
-    "cut.NAME" | "s.NAME"), kept at each step. Arguments by key: y, given, w (T, M); line (delay, M); s (M,),
+    "cut.NAME" | "s.NAME"), kept at each step. Arguments by key: y, given, w (T, M); line (delay, M); lags (K,); s (M,),
     overwritten by the state after the run; c (width,); weight_t (K, N); bias (N,); factor (M,).
     """
     w = _Writer(parts, edges, given)
