@@ -63,7 +63,7 @@ def network(path: Path, reading: Reading) -> Described:
         model, parameters = read(path, **reading.asked)
         said = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
                          for name, value in reading.asked.items())
-        return Described(model, None, parameters, f"{path}, {said}" if said else str(path))
+        return Described(model, None, parameters, f"{path.name}, {said}" if said else path.name)
     found = read_described(path)
     if found.parameters is not None:
         return found

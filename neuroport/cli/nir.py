@@ -115,7 +115,7 @@ def check(
             (first.model, first.parameters), second if isinstance(second, Path) else (second.model, second.parameters),
             given and given.inputs, _two(engines), device=device, precision=precision, node=node, pairs=_pairs(pair),
             labels=given and given.labels, tolerance=tolerance,
-            names=(first.source, f"recording {second}" if isinstance(second, Path) else second.source),
+            names=(first.source, f"recording {second.name}" if isinstance(second, Path) else second.source),
         )
         if plot is not None:
             save(found.figure(), plot)

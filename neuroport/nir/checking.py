@@ -89,7 +89,7 @@ def check(
     if isinstance(other, Network):
         second = _run(other, _renamed(inputs, program, other.program, pairs or {}), matched.values())
     else:
-        words = called[1] or f"recording {b if isinstance(b, (str, Path)) else 'given'}"
+        words = called[1] or f"recording {Path(b).name if isinstance(b, (str, Path)) else 'given'}"
         second = Ran(_shaped(held or {}, matched, ran), {}, words)
     checked = _pairs(program, matched, ran, second, other.program if isinstance(other, Network) else None)
     nodes = node_checks(checked, program, first.parameters, tau)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from neuroport.pictures.palette import BLACK, BLUE, FAINT, FINE, SMALL, VERMILIO
 
 BEFORE, AFTER = 20, 40  # steps that are shown around the first difference
 NEURONS = 60  # of a larger population, those around the one that differs first
+TITLE = 90  # letters in a line
 HEIGHTS = (2.4, 2.4, 1.5)  # of the rasters and of the potentials, in inches
 
 
@@ -31,7 +33,8 @@ def divergence(
     sides = (("A", "B", a, b, VERMILION, BLUE), ("B", "A", b, a, BLUE, VERMILION))
     for axis, name, (side, other, own, others, color, ring) in zip(axes, names, sides, strict=False):
         _raster(axis, own, others, steps, rows, milliseconds, (color, ring))
-        said = f"{side}: {name}\nblack: in both · colored: in {side} alone · ring: in {other} alone"
+        said = "\n".join([*textwrap.wrap(f"{side}: {name}", TITLE),
+                          f"black: in both · colored: in {side} alone · ring: in {other} alone"])
         axis.set_title(said, fontsize=SMALL, loc="left", pad=3)
     if potentials is not None:
         _potentials(axes[2], potentials, steps, milliseconds, neuron)
