@@ -17,9 +17,9 @@ from neuroport.dynamics import ops  # noqa: E402
 from neuroport.dynamics.spike import LAST_OUTPUT  # noqa: E402
 from neuroport.engine.base import Noise, Options  # noqa: E402
 from neuroport.model.graph import Model, Recurrent  # noqa: E402
-from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, Scale, SumPool2d  # noqa: E402
+from neuroport.model.layers import AvgPool2d, Conv1d, Conv2d, Delay, Dropout, Flatten, Linear, Scale, SumPool2d  # noqa: E402
 from neuroport.model.losses import CrossEntropy  # noqa: E402
-from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, SpikingNeuron  # noqa: E402
+from neuroport.model.neurons import ALIF, IF, LI, LIF, CubaLI, CubaLIF, I, SpikingNeuron, Threshold  # noqa: E402
 from neuroport.model.nodes import Input, Output  # noqa: E402
 from neuroport.model.numerics import Numerics  # noqa: E402
 from neuroport.model.regularizers import RateBounds  # noqa: E402
@@ -157,6 +157,17 @@ MODELS = {
     "recurrent convolution": chain(
         Conv2d(2, 2, padding="same"), Recurrent(Conv2d(2, 3, padding=1, groups=2), LIF(tau=TAU, r=6.0)),
         Flatten(), Linear(N), LIF(tau=TAU, r=GAIN), shape=(2, 4, 4)),
+    "Threshold and I": chain(Linear(N), Threshold(spread(0.1, 0.5)), Linear(3), I(r=spread(0.1, 0.3))),
+    "recurrent Threshold": chain(Linear(N), Recurrent(Linear(N), Threshold(0.3)), LIF(tau=TAU, r=GAIN)),
+    "convolution over one axis": chain(
+        Conv1d(3, 3, padding="same", stride=2), LIF(tau=TAU, r=6.0), Conv1d(2, 2, dilation=2), Flatten(0, 1), Linear(3),
+        LI(tau=TAU), shape=(2, 9)),
+    "Delay nodes": Model(
+        nodes={**GRAPH, "even": Delay(2e-3), "late": Delay([k * 1e-3 for k in (0, 40, 2, 1, 0, 3, 1)[:N]])},
+        dt=1e-3, edges=[
+            ("input", "a"), ("a", "lif"), ("lif", "b"), ("b", "alif", 1), ("lif", "more"), ("more", "late"),
+            ("lif", "late", 1), ("late", "alif"), ("alif", "back"), ("back", "drop"), ("drop", "even"), ("even", "lif"),
+            ("alif", "read"), ("read", "li"), ("li", "out")]),
     "delays": Model(
         nodes=GRAPH, dt=1e-3, edges=[
             ("input", "a"), ("a", "lif", 2), ("lif", "b"), ("b", "alif"), ("lif", "more", 3), ("more", "alif", 1),
@@ -166,7 +177,7 @@ MODELS = {
 
 TRUNCATED = ["trainable tau", "trainable CubaLIF", "trainable ALIF", "own neuron, trained", "trainable snntorch hard",
              "LIF spyx", "recurrent", "recurrent without bias at the start", "recurrent own neuron", "recurrent spyx",
-             "scale and dropout", "convolution", "recurrent convolution", "delays"]
+             "scale and dropout", "convolution", "recurrent convolution", "Delay nodes", "delays"]
 
 
 def executable(model, fused, precision="float64"):
