@@ -11,7 +11,7 @@ import re
 WRITTEN = "1.0.8"  # what files of our own say: the release whose meaning they have
 RESET_TO_VALUE = (1, 0, 6)  # its first development version has the change already
 
-_LEADING = re.compile(r"v?(\d+(?:\.\d+)*)")
+_LEADING = re.compile(r"v?(\d{1,9}(?:\.\d{1,9})*)(?!\d)")
 
 
 def release(version: str) -> tuple[int, ...] | None:
@@ -19,7 +19,7 @@ def release(version: str) -> tuple[int, ...] | None:
     found = _LEADING.match(version.strip())
     if found is None:
         return None
-    numbers = tuple(int(part) for part in found[1].split(".") if len(part) < 10)
+    numbers = tuple(int(part) for part in found[1].split("."))
     return numbers + (0,) * (3 - len(numbers))
 
 
