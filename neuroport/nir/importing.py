@@ -27,7 +27,7 @@ from neuroport.nir.from_nir import SPIKING, STATEFUL, TIMED, Reading, Translated
 from neuroport.nir.hdf5 import load
 from neuroport.nir.presets import PRESETS, Preset, Reset, custom
 from neuroport.nir.quantize import quantized
-from neuroport.nir.version import resets_to_v_reset
+from neuroport.nir.releases import subtracts
 
 Array = np.ndarray
 Chosen = str | Numerics | Preset
@@ -106,7 +106,7 @@ def _readings(
             continue
         chosen = resets[name] or preset.reset
         if chosen is None and node.type in SPIKING:
-            chosen = "hard" if resets_to_v_reset(file.version) else None
+            chosen = "hard" if subtracts(file.version) is False else None
             open_resets += [name] if chosen is None else []
         if dt is None and (node.type in TIMED or (node.type in ("I", "IF") and preset.charge == "second")):
             open_dt.append(name)

@@ -14,7 +14,6 @@ import numpy as np
 from neuroport.errors import InvalidData, Problem, listed
 from neuroport.nir import legacy
 from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
-from neuroport.nir.doubts import doubts
 from neuroport.nir.limits import DEEPEST
 from neuroport.nir.shapes import CONVOLUTIONS, ELEMENTWISE, KNOWN, Shape, Shapes, Unfit, infer, shape_out
 
@@ -44,7 +43,6 @@ def repaired(file: NirFile) -> NirFile:
     log.findings += [one for one in infer(graph).findings if one not in log.findings]
     log.findings += [Finding(path, f"has the type {node.type}, which NIR does not have")
                      for path, node in graph.walk() if node.type not in KNOWN]
-    log.findings += doubts(graph)
     return replace(file, graph=graph, findings=(*file.findings, *log.findings))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from nir_graphs import array
 
-from neuroport.nir import traces
+from neuroport.errors import InvalidData
+from neuroport.nir import info, read, traces
 from neuroport.nir.contents import NirFile, NirGraph, NirNode, difference
 from neuroport.nir.hdf5 import load, save
 from neuroport.nir.releases import subtracts
@@ -174,13 +175,15 @@ def test_an_edge_that_stands_twice(tmp_path):
 def test_values_that_mean_nothing(tmp_path):
     values = array(-1.0, np.nan)
     assert nir.LIF(values, values, values, values).tau[0] == -1
-    nodes = {"in": graphs.end("Input", (2,)), "lif": NirNode("LIF", {**graphs.ones("LIF", (2,)).fields, "tau": values}),
-             "out": graphs.end("Output", (2,))}
+    lif = NirNode("LIF", {**graphs.ones("LIF", (2,)).fields, "tau": values, "v_reset": np.zeros(2)})
+    nodes = {"in": graphs.end("Input", (2,)), "lif": lif, "out": graphs.end("Output", (2,))}
     save(tmp_path / "x.nir", NirFile(graphs.chain(nodes)))
     assert nir.read(tmp_path / "x.nir").nodes["lif"].tau[0] == -1
-    assert [str(one) for one in load(tmp_path / "x.nir").findings] == [
-        "lif: tau has 1 values that are NaN or infinite, of 2",
-        "lif: tau has 1 values that are not positive, of 2: a time in seconds"]
+    assert [str(one) for one in info(tmp_path / "x.nir").findings] == [
+        "lif: tau holds 1 of 2 values that are NaN or infinite",
+        "lif: tau holds 1 of 2 time constants that are not above zero"]
+    with pytest.raises(InvalidData, match="tau"):
+        read(tmp_path / "x.nir", numerics="norse", dt=1e-4, reset="hard")
 
 
 def test_the_version_says_what_a_spike_does_and_nir_does_not_look(tmp_path):
