@@ -93,6 +93,7 @@ def check(
     from neuroport.cli.stimulus import Wanted
     from neuroport.errors import Invalid, Problem
     from neuroport.nir.checking import check as checked
+    from neuroport.nir.recorded import is_recording
     from neuroport.pictures.of_run import need_matplotlib, save
 
     with nothing_else(), bridge.findings_on_screen():
@@ -100,6 +101,9 @@ def check(
         if not any(bridge.is_nir(path) for path in (a, b) if path) and (numerics or reset or dt or time_unit):
             wrong = "says how a .nir file is read, but a model's own numerics hold"
             raise Invalid([Problem("--numerics, --dt, --reset, --time-unit", wrong, "leave them out")], "request")
+        if against is not None and not is_recording(against):
+            mend = "give .npy, .npz, or NIR's graph data; a network is given as B"
+            raise Invalid([Problem("--against", f"{against} is no recording", mend)], "request")
         if plot is not None:
             bridge.check_writable("--plot", plot, (".png", ".svg", ".pdf"))
             need_matplotlib()

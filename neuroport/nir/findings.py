@@ -9,7 +9,7 @@ import numpy as np
 from neuroport.dynamics.discretize import Step
 from neuroport.nir.contents import Finding, NirGraph, NirNode
 from neuroport.nir.flat import Flat
-from neuroport.nir.uses import numbers
+from neuroport.nir.uses import broadcast, numbers
 
 TIMES = ("tau", "tau_mem", "tau_syn")
 LONGEST = 1.0  # seconds: a membrane that remembers longer is none that we have met
@@ -18,7 +18,8 @@ LONGEST = 1.0  # seconds: a membrane that remembers longer is none that we have 
 def findings(graph: NirGraph, flat: Flat, dt: float | None) -> list[Finding]:
     """Everything found in a graph. flat: the same, see ``flatten``. dt: seconds; None: not known."""
     nodes = [(path, node) for path, node in graph.walk() if not isinstance(node, NirGraph)]
-    found = [*_values(nodes), *_times(nodes, dt), *_thresholds(nodes), *_ways(flat), *_unexcited(flat)]
+    with np.errstate(all="ignore"):
+        found = [*_values(nodes), *_times(nodes, dt), *_thresholds(nodes), *_ways(flat), *_unexcited(flat)]
     return list(dict.fromkeys(found))
 
 
@@ -56,9 +57,9 @@ def _thresholds(nodes: Sequence[tuple[str, NirNode]]) -> Iterator[Finding]:
         theta, reset, leak = (numbers(node, name) for name in ("v_threshold", "v_reset", "v_leak"))
         if theta is None:
             continue
-        if reset is not None and (over := int(np.sum(reset > theta))):
+        if reset is not None and broadcast(reset, theta) and (over := int(np.sum(reset > theta))):
             yield Finding(path, f"{over} neurons reset to above their threshold: they spike in every step from then on")
-        if leak is not None and (over := int(np.sum(leak > theta))):
+        if leak is not None and broadcast(leak, theta) and (over := int(np.sum(leak > theta))):
             yield Finding(path, f"{over} neurons leak to above their threshold: they spike without input")
 
 
@@ -98,15 +99,16 @@ def _unexcited(flat: Flat) -> Iterator[Finding]:
         if not all(kind in SPIKES for kind in fed):
             continue
         weights = [numbers(one, "weight") for one in before]
-        if any(weight is None or weight.ndim != 2 or len(weight) != len(before[0].fields["weight"])
-               for weight in weights):
+        if any(weight is None or weight.ndim != 2 for weight in weights):
             continue
-        excited = np.any([np.any(weight > 0, axis=1) for weight in weights if weight is not None], axis=0)
-        for bias in (numbers(one, "bias") for one in before):
-            excited = excited if bias is None else excited | (bias > 0)
+        above = [np.any(weight > 0, axis=1) for weight in weights if weight is not None]
+        above += [bias > 0 for one in before if (bias := numbers(one, "bias")) is not None]
         leak, theta = numbers(node, "v_leak"), numbers(node, "v_threshold")
-        if leak is not None and theta is not None:
-            excited = excited | (leak > theta)
+        if leak is not None and theta is not None and broadcast(leak, theta):
+            above.append(leak > theta)
+        if not broadcast(*above):
+            continue
+        excited = np.any(np.broadcast_arrays(*above), axis=0)
         silent = int(np.sum(~excited))
         if silent:
             words = f"{silent} of {excited.size} neurons are silent: no weight or bias into them is above zero"

@@ -120,17 +120,26 @@ def info(path: str | Path, dt: float | None = None) -> Info:
 def described(file: NirFile, path: str = "", dt: float | None = None) -> Info:
     """The same of a file that is at hand."""
     graph = file.graph
-    flat = flatten(graph)
+    flat, unclear = _flat(graph)
     placed = place_delays(flat, lambda name: flat.nodes[name].type == "Delay",
                           lambda name: flat.nodes[name].type in STATEFUL)
     inferred = shapes.infer(graph)
-    known = tuple(dict.fromkeys([*file.findings, *inferred.findings, *findings(graph, flat, dt)]))
+    known = tuple(dict.fromkeys([*file.findings, *unclear, *inferred.findings, *findings(graph, flat, dt)]))
     delays = tuple(edge for edge in flat.edges if edge in placed.delays)
     return Info(
         path, file.version, reset_words(file.version), dt, tuple(_nodes(graph, flat, inferred)), len(flat.edges),
         delays, known, tuple(_on_platform(one, graph, flat, bool(delays), dt) for one in PLATFORMS.values()),
         tuple(_on_engines(file, flat, dt)),
     )
+
+
+def _flat(graph: NirGraph) -> tuple[Flat, list[Finding]]:
+    """The graph without nesting; where its edges do not tell that, its nodes alone, and why."""
+    try:
+        return flatten(graph), []
+    except InvalidData as error:
+        nodes = {path: node for path, node in graph.walk() if not isinstance(node, NirGraph)}
+        return Flat(nodes, ()), [Finding(problem.path, problem.wrong) for problem in error.problems]
 
 
 def reset_words(version: str) -> str:

@@ -32,6 +32,15 @@ def numbers(node: NirNode, name: str) -> np.ndarray | None:
     return found.astype(np.float64) if found.size and found.dtype.kind in "buif" else None
 
 
+def broadcast(*arrays: np.ndarray) -> bool:
+    """Whether the shapes of arrays fit each other."""
+    try:
+        np.broadcast_shapes(*(array.shape for array in arrays))
+    except ValueError:
+        return False
+    return True
+
+
 def _is(name: str, test: Callable[[np.ndarray], Any]) -> Test:
     def holds(node: NirNode, dt: float | None) -> bool:
         found = numbers(node, name)
@@ -50,7 +59,9 @@ def _off(name: str, wanted: Callable[[NirNode, Step], np.ndarray | float | None]
     def holds(node: NirNode, dt: float | None) -> bool:
         found = numbers(node, name)
         target = None if dt is None else wanted(node, Step(dt, "euler"))
-        return found is not None and target is not None and not np.allclose(found, target, rtol=1e-5)
+        if found is None or target is None or not broadcast(found, np.asarray(target)):
+            return False
+        return not np.allclose(found, target, rtol=1e-5)
     return holds
 
 
@@ -118,7 +129,8 @@ USES: Mapping[str, Use] = {
 
 def uses_of(node: NirNode, dt: float | None) -> list[str]:
     """Which of them a node makes. dt: seconds; without one, what depends on it is not found."""
-    return [name for name, use in USES.items() if node.type in use.types and use.holds(node, dt)]
+    with np.errstate(all="ignore"):  # what is not finite, or zero where a time must not be, is a finding elsewhere
+        return [name for name, use in USES.items() if node.type in use.types and use.holds(node, dt)]
 
 
 def uses_of_graph(graph: NirGraph, cyclic: bool) -> list[str]:

@@ -140,6 +140,7 @@ def test_a_model_with_its_parameters_beside_it_is_a_network_too(neuroport, files
     (["check", "a.nir", "b.nir", "--against", "x.npy", "--poisson", "9"], "exclude each other"),
     (["check", "a.nir", "--against", "x.npy", "--poisson", "9"], "name its node"),
     (["check", "a.nir", "--against", "x.npy", "--node", "lif", "--poisson", "9"], "there is no such file"),
+    (["check", "a.nir", "--against", "b.nir", "--poisson", "9"], "b.nir is no recording"),
     (["check", "a.nir", "--engines", "a,b,c", "--poisson", "9"], "names 3 things"),
     (["check", "a.nir", "b.nir", "--engines", "refrence", "--poisson", "9"], "did you mean 'reference'"),
     (["check", "a.nir", "b.nir", "--pair", "lif", "--poisson", "9"], "is no A=B"),

@@ -86,6 +86,33 @@ def test_nodes_off_the_way_are_found():
     assert "idle: no input reaches this Linear" in found and "blind: what this Linear gives reaches no output" in found
 
 
+def test_a_graph_whose_edges_lead_nowhere_is_described_all_the_same():
+    found = described(file(edges=(("lif", "nobody"),)))
+    assert len(found.nodes) == 4 and any("nobody" in one for one in said(found))
+    ports = NirGraph(nodes={name: NirNode("Input") for name in "ab"})
+    nested = described(file({"sub": ports}, (("lif", "sub"),)))
+    assert any(one.startswith("sub: ") for one in said(nested)) and nested.engines[0].level == "unsupported"
+
+
+WORTHLESS = [np.zeros(2), np.full(2, np.nan), np.full(2, np.inf), np.ones(5), np.zeros(0), np.array("text"), "text",
+             None, {"in": np.ones(2)}, np.array(1.0), np.ones((2, 2), complex), np.array([True, False])]
+
+
+@pytest.mark.parametrize("value", WORTHLESS, ids=str)
+@pytest.mark.parametrize("name", ["tau", "r", "v_leak", "v_threshold", "v_reset"])
+def test_whatever_a_field_holds_the_file_is_described(name, value):
+    found = described(file(**{name: value}), dt=1e-4)
+    assert len(found.nodes) == 4 and found.report() and json.dumps(found.to_data())
+
+
+@pytest.mark.parametrize("value", WORTHLESS, ids=str)
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_whatever_a_weight_holds_the_file_is_described(name, value):
+    layer = {"weight": WEIGHT, "bias": np.zeros(2), name: value}
+    found = described(file({"fc": NirNode("Affine", layer)}), dt=1e-4)
+    assert len(found.nodes) == 4 and found.report()
+
+
 def test_what_was_mended_on_reading_is_said():
     mended = replace(file(), findings=(Finding("fc", "was a Linear with a bias", repaired=True),))
     assert "mended: fc: was a Linear with a bias" in described(mended).report()
