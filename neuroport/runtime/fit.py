@@ -21,6 +21,7 @@ from neuroport.program.lower import lower
 from neuroport.runtime import resume as resuming
 from neuroport.runtime.callbacks import Callback, Plan, tell_end
 from neuroport.runtime.checkpoint import EVERY_EPOCH, Checkpoints, Keeper
+from neuroport.runtime.claim import Claim
 from neuroport.runtime.course import Course
 from neuroport.runtime.folder import RunFolder
 from neuroport.runtime.prepare import check_fit, load_data
@@ -45,10 +46,25 @@ def fit(
     parameters: to start from, by "node.parameter"; None: those that the experiment's seed draws. overwrite: the run
     that ``out`` holds makes room for this one.
 
+    One process at a time trains in a folder. A run that is resumed goes on from what it was begun from; parameters that
+    are given once more must be those.
+
     Raises NeuroportError: InvalidExperiment, InvalidData, UnsupportedModel, CannotResume and others before
     anything runs; TrainingDiverged where a loss is no number, NotWritten where the disk is full.
     """
     _check_arguments(experiment, out, resume, checkpoint)
+    with Claim() as claim:
+        if resume and out is not None and Path(out).is_dir():
+            claim.take(Path(out))  # before its checkpoints are read
+        return _fit(experiment, engine, out, callbacks, device, data, resume, checkpoint, memory, parameters, overwrite,
+                    claim)
+
+
+def _fit(
+    experiment: Experiment, engine: str | Engine | None, out: str | Path | None, callbacks: Sequence[Callback],
+    device: str | None, data: Splits | None, resume: bool, checkpoint: Checkpoints | None, memory: int | None,
+    parameters: Mapping[str, Any] | None, overwrite: bool, claim: Claim,
+) -> Run:
     was = resuming.held(out) if resume and out is not None else None
     if was is not None:
         engine, device = was.chosen(engine, device)
@@ -56,18 +72,19 @@ def fit(
     check_fit(experiment, data)
     choice = _choose(experiment, data, engine, device)
     origin = _origin(experiment, data, choice)
+    given = None if parameters is None else check_parameters(lower(experiment.model), parameters)
     if was is not None:
-        resuming.check(was, experiment, origin, len(data.train))
+        resuming.check(was, experiment, origin, len(data.train), given)
+        given = was.start
         if was.finished(experiment):
             return Run.load(was.path)
     executable = _compile(experiment, choice)
-    start = init(experiment.model, experiment.seed) if parameters is None else check_parameters(
-        lower(experiment.model), parameters)
+    start = init(experiment.model, experiment.seed) if given is None else given
     held = None if was is None else was.checkpoint
     reached = Reached() if held is None else Reached.of(held)
     folder = None
     if out is not None:
-        folder = RunFolder.create(out, experiment, overwrite) if was is None else RunFolder.reopen(
+        folder = RunFolder.create(out, experiment, overwrite, claim, given) if was is None else RunFolder.reopen(
             was.path, experiment, reached.history)
     keeper = Keeper(folder, checkpoint) if folder is not None and checkpoint is not None else None
     course = Course(experiment, executable, data, folder, callbacks, origin, keeper, reached, memory)

@@ -16,10 +16,12 @@ from safetensors.numpy import save as safetensors
 
 from neuroport.errors import NotWritten, UnusableFolder
 from neuroport.model.training import Experiment
+from neuroport.runtime.claim import Claim
 
 EXPERIMENT, METRICS, SUMMARY = "experiment.yaml", "metrics.jsonl", "summary.json"
 BEST, LAST, CHECKPOINTS = "parameters.safetensors", "last.safetensors", "checkpoints"
-FILES = (EXPERIMENT, METRICS, SUMMARY, BEST, LAST)
+START = "start.safetensors"  # only where a training does not start from what its seed draws
+FILES = (EXPERIMENT, METRICS, SUMMARY, BEST, LAST, START)
 Row = Mapping[str, Any]
 _CHECKPOINT = re.compile(r"\d{4,}-\d{4,}\.safetensors")
 
@@ -34,12 +36,20 @@ class RunFolder:
     path: Path
 
     @staticmethod
-    def create(path: str | Path, experiment: Experiment, overwrite: bool = False) -> RunFolder:
-        """Claim a folder for a new run and write its experiment. overwrite: files of another run there are removed.
+    def create(
+        path: str | Path, experiment: Experiment, overwrite: bool = False, claim: Claim | None = None,
+        start: Mapping[str, np.ndarray] | None = None,
+    ) -> RunFolder:
+        """Make a folder for a new run and write its experiment. overwrite: files of another run there are removed.
 
-        Raises UnusableFolder where it cannot be written or holds another run.
+        claim: takes the folder, before anything in it is looked at. start: parameters that are given to start from.
+        Raises UnusableFolder where it cannot be written, holds another run or is written by another process.
         """
         path = Path(path)
+        if claim is not None:
+            with _opening(path):
+                path.mkdir(parents=True, exist_ok=True)
+            claim.take(path)
         held = held_files(path)
         if held and not overwrite:
             raise UnusableFolder(
@@ -53,6 +63,8 @@ class RunFolder:
                 file.unlink()
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             _remove_rests(path)
+            if start is not None:
+                write_atomically(path / START, safetensor_bytes(start))
             write_atomically(path / EXPERIMENT, experiment.to_yaml().encode())
         return RunFolder(path)
 

@@ -18,8 +18,8 @@ from neuroport.errors import CannotResume, Problem
 from neuroport.model.training import Experiment
 from neuroport.runtime.checkpoint import BrokenCheckpoint, Checkpoint
 from neuroport.runtime.course import steps_per_epoch
-from neuroport.runtime.folder import EXPERIMENT, checkpoint_files, held_files
-from neuroport.runtime.run import read_summary
+from neuroport.runtime.folder import EXPERIMENT, START, checkpoint_files, held_files
+from neuroport.runtime.run import read_parameters, read_summary
 
 
 class ResumeWarning(UserWarning):
@@ -31,12 +31,14 @@ class Held:
     """What a run's folder holds.
 
     checkpoint: the newest whole one, None before the first. summary: None before the training has ended.
+    start: the parameters that it was given to start from; None: those that its seed draws.
     """
 
     path: Path
     experiment: Experiment
     checkpoint: Checkpoint | None
     summary: dict[str, Any] | None
+    start: dict[str, np.ndarray] | None = None
 
     @property
     def origin(self) -> Mapping[str, Any]:
@@ -70,7 +72,8 @@ def held(out: str | Path) -> Held | None:
         wrong = f"is missing (found {', '.join(files)})"
         raise CannotResume([Problem(str(path / EXPERIMENT), wrong, "choose a new folder")])
     summary = read_summary(path)
-    found = Held(path, Experiment.load(path / EXPERIMENT), _newest(path, summary is not None), summary)
+    start = read_parameters(path / START) if START in files else None
+    found = Held(path, Experiment.load(path / EXPERIMENT), _newest(path, summary is not None), summary, start)
     if found.checkpoint is None and found.summary is None:
         _announce(f"the run in {path} has no checkpoint yet")
     return found
@@ -96,12 +99,15 @@ def _newest(path: Path, ended: bool) -> Checkpoint | None:
     return None
 
 
-def check(was: Held, experiment: Experiment, origin: Mapping[str, Any], samples: int) -> None:
-    """Whether a run can go on as it is asked to now. samples: of the training set.
+def check(
+    was: Held, experiment: Experiment, origin: Mapping[str, Any], samples: int,
+    parameters: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Whether a run can go on as it is asked to now. samples: of the training set. parameters: given to start from.
 
     origin: as a checkpoint holds it. Raises CannotResume with every difference; warns of other versions.
     """
-    problems = [*_settings(was, experiment, samples), *_origin(was, origin)]
+    problems = [*_settings(was, experiment, samples), *_origin(was, origin), *_start(was, parameters)]
     if problems:
         raise CannotResume(problems, f"continuation of {was.path}")
     then, now = was.origin.get("versions", origin["versions"]), origin["versions"]
@@ -159,6 +165,19 @@ def _origin(was: Held, origin: Mapping[str, Any]) -> Iterator[Problem]:
     same_version = then.get("versions", {}).get("neuroport") == origin["versions"]["neuroport"]  # writes YAML alike
     if was.checkpoint is not None and same_version and then["experiment"] != fingerprint(was.experiment):
         yield Problem(was.checkpoint.name, f"is of another experiment than the {EXPERIMENT} beside it", "remove it")
+
+
+def _start(was: Held, given: Mapping[str, np.ndarray] | None) -> Iterator[Problem]:
+    """Parameters that a run is given once more are those that it was begun from. Without any it goes on as it was."""
+    if given is None:
+        return
+    mend = "leave them out to go on with the run, or train anew in another folder"
+    if was.start is None:
+        yield Problem("parameters", "are given now, and the run was begun from what its seed draws", mend)
+        return
+    for name in sorted({**was.start, **given}):
+        if name not in given or name not in was.start or not np.array_equal(was.start[name], given[name]):
+            yield Problem(f"parameters.{name}", "is not what the run was begun from", mend)
 
 
 def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,9 @@
 """Going on with a run: where from, what is the same training, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -289,3 +292,64 @@ def test_data_of_ones_own_is_compared_too(tmp_path):
     data = splits(patterns(12, 0), patterns(8, 1))
     stopped_run(tmp_path, data=data)
     fit(small_experiment(), out=tmp_path, data=splits(patterns(12, 0), patterns(8, 1), name="called otherwise"))
+
+
+# --- two at once, and parameters that were given ---------------------------------------------------
+
+
+class Meanwhile(npt.callbacks.Callback):
+    """Does something else in the middle of a training, and keeps what it said."""
+
+    def __init__(self, work):
+        self.work, self.said = work, ""
+
+    def on_epoch(self, row):
+        if row["epoch"] == 2:
+            with pytest.raises(npt.UnusableFolder) as raised:
+                self.work()
+            self.said = str(raised.value)
+
+
+@pytest.mark.parametrize("how", [{"resume": True}, {"overwrite": True, "resume": False}, {"resume": False}])
+def test_a_folder_in_which_a_training_is_under_way_is_left_alone(tmp_path, how):
+    experiment, whole = small_experiment(), npt.fit(small_experiment(), "reference", data=small_data())
+    watcher = Meanwhile(lambda: fit(experiment, out=tmp_path / "run", **how))
+    found = fit(experiment, out=tmp_path / "run", callbacks=[watcher])
+    assert f"another training writes to {tmp_path / 'run'} at this moment (process {os.getpid()} on" in watcher.said
+    assert "mend: wait until it ends" in watcher.said
+    equal(found, whole)
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_folder_is_free_again_when_the_process_that_wrote_there_was_killed(tmp_path):
+    stopped_run(tmp_path)
+    script = ("import os, sys, time; from pathlib import Path; from neuroport.runtime.claim import Claim\n"
+              "claim = Claim(); claim.take(Path(sys.argv[1])); print('taken', flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "taken\n"
+        with pytest.raises(npt.UnusableFolder, match=f"process {other.pid} on"):
+            fit(small_experiment(), out=tmp_path)
+        other.kill()
+    assert (tmp_path / ".lock").exists()  # nobody could remove it
+    equal(fit(small_experiment(), out=tmp_path), npt.fit(small_experiment(), "reference", data=small_data()))
+    assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("epoch", [0, 2])  # before the first checkpoint, and after two
+def test_a_run_that_was_begun_from_given_parameters_goes_on_from_them(tmp_path, epoch):
+    given = npt.init(small_experiment().model, 99)
+    whole = npt.fit(small_experiment(), "reference", data=small_data(), parameters=given)
+    for name, again in (("without", None), ("with", given)):
+        stopped_run(tmp_path / name, epoch=epoch, parameters=given)
+        equal(fit(small_experiment(), out=tmp_path / name, parameters=again), whole)
+
+
+def test_other_parameters_than_a_run_was_begun_from_are_refused_by_name(tmp_path):
+    given, other = (npt.init(small_experiment().model, seed) for seed in (99, 98))
+    stopped_run(tmp_path / "given", parameters=given)
+    with pytest.raises(npt.CannotResume, match="parameters.2_linear.weight: is not what the run was begun from"):
+        changed = {**given, "2_linear.weight": other["2_linear.weight"]}
+        fit(small_experiment(), out=tmp_path / "given", parameters=changed)
+    stopped_run(tmp_path / "drawn")
+    with pytest.raises(npt.CannotResume, match="the run was begun from what its seed draws"):
+        fit(small_experiment(), out=tmp_path / "drawn", parameters=given)
