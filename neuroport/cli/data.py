@@ -138,5 +138,7 @@ def _draw(splits: Splits, path: Path) -> None:
     from neuroport.pictures.samples import samples
 
     need_matplotlib()
-    activity, labels = report.samples(splits, count=SHOWN)
-    save(samples(activity, labels if labels.ndim == 1 else None, splits.dt), path)
+    part = "test" if "test" in splits.parts else "train"
+    activity, labels = report.samples(splits, part, SHOWN)
+    title = f"{splits.name}, the first of {len(splits.parts[part]):,} {part} samples"
+    save(samples(activity, labels if labels.ndim == 1 else None, splits.dt, title=title), path)

@@ -156,4 +156,4 @@ def draw(of: Simulated, path: Path) -> None:
     """Raises NotWritten."""
     decided = of.to_data()["decision"]
     save(raster(of.described.model, of.found.records, of.given.inputs, of.found.outputs,
-                decision=None if decided is None else decided[0]), path)
+                decision=None if decided is None else decided[0], title=of.given.source), path)

@@ -134,9 +134,9 @@ def figures(data: Splits, plan: Plan | None = None) -> SetFigures:
     )
 
 
-def samples(data: Splits, part: str = "test", count: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """The first samples of a part to look at: activity (T, B, *shape) float32 and labels (B, ...)."""
-    packed = data.parts.get(part, data.train)
+def samples(data: Splits, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first ``count`` samples of a part to look at: activity (T, B, *shape) float32 and labels (B, ...)."""
+    packed = data.parts[part]
     chosen = np.arange(min(count, len(packed)))
     return unpack(packed, chosen), packed.labels[chosen]
 

@@ -10,7 +10,7 @@ import numpy as np
 from neuroport.errors import InvalidData, Problem, listed
 from neuroport.model.graph import Model
 from neuroport.pictures.batch import of_sample
-from neuroport.pictures.palette import BLACK, BLUE, FINE, SMALL, VERMILION, canvas, shape_text, tidy
+from neuroport.pictures.palette import BLACK, BLUE, FINE, SMALL, VERMILION, canvas, headed, shape_text, tidy
 from neuroport.program import thresholds
 from neuroport.program.arrays import check_parameters
 from neuroport.program.bound import BoundNeuron
@@ -23,7 +23,7 @@ POTENTIAL, THRESHOLD, SPIKE = "membrane potential", "threshold", "spike"
 def membranes(
     model: Model, parameters: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]], node: str,
     neurons: Sequence[int | tuple[int, ...]] | None = None, sample: int = 0, figure: Any = None,
-    state: Mapping[str, Any] | None = None,
+    state: Mapping[str, Any] | None = None, title: str = "",
 ) -> Any:
     """The potential of some neurons of the population ``node``, a panel each, with threshold and spikes.
 
@@ -32,7 +32,7 @@ def membranes(
     before the reset and after it at each step, so that a reset is a vertical line. neurons: indices
     into the population, flat or one a dimension; the most active of the sample where not given.
     sample: which of the batch. state: as the run was given it, (B, *shape) by "node.variable"; zeros
-    where not given. Raises InvalidData that names what to record.
+    where not given. title: which sample of what it is. Raises InvalidData that names what to record.
     """
     bound = _bound(model, node)
     parameters = check_parameters(lower(model), parameters)
@@ -54,7 +54,7 @@ def membranes(
     axes[-1].set_xlabel("time (ms)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False,
                   fontsize=FINE)
-    return figure
+    return headed(figure, title)
 
 
 def _bound(model: Model, node: str) -> BoundNeuron:

@@ -65,10 +65,18 @@ def figures(
     outputs = seen.outputs if isinstance(seen.outputs, dict) else {judged_output(program, settings): seen.outputs}
     scored = decision(program, settings, outputs)
     chosen = None if scored is None else int(scored[0].argmax())
-    found["raster"] = raster(model, seen.records, inputs, seen.outputs, decision=chosen)
+    title = _title(data, part, sample)
+    found["raster"] = raster(model, seen.records, inputs, seen.outputs, decision=chosen, title=title)
     for name in populations:
-        found[f"membranes-{name}"] = membranes(model, run.parameters, seen.records, name)
+        found[f"membranes-{name}"] = membranes(model, run.parameters, seen.records, name, title=title)
     return found
+
+
+def _title(data: Splits, part: str, sample: int) -> str:
+    """Which sample of what: "braille, test sample 0 of class 3"."""
+    packed = data.parts[part]
+    of_class = f" of class {packed.labels[sample]}" if packed.has_classes else ""
+    return f"{data.name}, {part} sample {sample}{of_class}"
 
 
 def plot(

@@ -31,6 +31,13 @@ def inches(figure: Any) -> tuple[float, float]:
     return figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
 
 
+def headed(figure: Any, title: str) -> Any:
+    """The same figure with a title at its left, if it is to have one: legends stand at the right."""
+    if title:
+        figure.suptitle(title, fontsize=SMALL, fontweight="bold", x=0.01, ha="left")
+    return figure
+
+
 def tidy(axis: Any) -> Any:
     """The same axes without the lines above and at the right, with fewer and smaller numbers."""
     axis.spines[["top", "right"]].set_visible(False)

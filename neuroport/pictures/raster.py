@@ -10,7 +10,7 @@ import numpy as np
 from neuroport.errors import InvalidData, Problem
 from neuroport.model.graph import Model
 from neuroport.pictures.batch import of_sample
-from neuroport.pictures.palette import BLACK, FAINT, FINE, SMALL, canvas, inches, look, shape_text, tidy
+from neuroport.pictures.palette import BLACK, FAINT, FINE, SMALL, canvas, headed, inches, look, shape_text, tidy
 
 WIDTH = 400.0  # of a panel in points, about
 INK = 0.3  # share of a panel that marks cover before they turn transparent, so that dense ones keep their shades
@@ -22,7 +22,7 @@ HEIGHTS, OUTPUT_HEIGHT = (3.5, 12.0), 8.0  # of panels, relative: the square roo
 
 def raster(
     model: Model, records: Mapping[str, Mapping[str, Any]], inputs: Any = None, outputs: Any = None,
-    sample: int = 0, figure: Any = None, decision: int | None = None,
+    sample: int = 0, figure: Any = None, decision: int | None = None, title: str = "",
 ) -> Any:
     """The spikes of one sample through the layers, above one another in time.
 
@@ -30,8 +30,8 @@ def raster(
     population in the model's order; images are flattened. inputs: (T, B, *shape) or a dict of them, a
     panel above for each. outputs: (T, B, *shape) or a dict of them, a panel below for each: curves, or
     marks where the output spikes. sample: which of the batch. decision: the class that it is taken for, drawn strong
-    among the outputs; None: the largest on average is. A step with several spikes of one neuron
-    has one mark. Raises InvalidData where there is nothing to draw.
+    among the outputs; None: the largest on average is. title: which sample of what it is. A step with several spikes of
+    one neuron has one mark. Raises InvalidData where there is nothing to draw.
     """
     above = {name: of_sample(values, sample, name) for name, values in _named(inputs, "input").items()}
     layers = {name: of_sample(records[name]["spikes"], sample, f"records[{name!r}]['spikes']")
@@ -62,7 +62,7 @@ def raster(
         axis.set_title(f"{name}: {size}, {said}", fontsize=SMALL, loc="left", pad=3)
     axes[-1].set_xlabel("time (ms)")
     axes[-1].set_xlim(-0.5 * milliseconds, (max(len(values) for _, values in panels) - 0.5) * milliseconds)
-    return figure
+    return headed(figure, title)
 
 
 def _named(values: Any, name: str) -> dict[str, Any]:

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from neuroport.pictures.palette import BLACK, SMALL, canvas, tidy
+from neuroport.pictures.palette import BLACK, SMALL, canvas, headed, tidy
 
 MARKS = 20_000  # spikes of a sample up to which each is a mark of its own
 
 
-def samples(activity: Any, labels: Any = None, dt: float | None = None, figure: Any = None) -> Any:
+def samples(activity: Any, labels: Any = None, dt: float | None = None, figure: Any = None, title: str = "") -> Any:
     """Each sample's channels over time: spikes as marks, other values as shades.
 
     activity: (T, B, *shape). labels: class indices (B,), for the titles. dt: seconds a step; None: time in steps.
+    title: of which data set and part they are; each is named by its number there, from 0.
     """
     activity = np.asarray(activity, np.float64)
     flat = activity.reshape(*activity.shape[:2], -1)  # (T, B, N)
@@ -34,8 +35,8 @@ def samples(activity: Any, labels: Any = None, dt: float | None = None, figure: 
         axis.set_xlim(-0.5 * unit, (steps - 0.5) * unit)
         axis.set_ylim(-0.5, channels - 0.5)
         axis.set_xlabel("time (steps)" if dt is None else "time (ms)")
-        name = "" if labels is None else f"class {int(labels[sample])}, "
-        axis.set_title(f"{name}{values.mean():.3g} a step", fontsize=SMALL)
+        name = "" if labels is None else f", class {int(labels[sample])}"
+        axis.set_title(f"sample {sample}{name}\n{values.mean():.3g} a step", fontsize=SMALL)
         tidy(axis)
     every[0].set_ylabel("channel")
-    return figure
+    return headed(figure, title)

@@ -41,6 +41,15 @@ def test_the_raster_is_of_the_sample_that_is_asked_for(neuroport):
     assert len(drawn.axes[0].collections[0].get_offsets()) == spikes
 
 
+def test_pictures_of_a_sample_say_which_it_is_and_of_what(neuroport, tmp_path):
+    data = small_data()
+    run = npt.fit(small_experiment(epochs=1), engine="reference", data=data)
+    for part, label in (("test", data.test.labels[3]), ("validation", data.validation.labels[3])):
+        drawn = figures(run, part, sample=3, data=data)
+        for name in ("raster", "membranes-1_lif", "membranes-3_li"):
+            assert drawn[name].get_suptitle() == f"patterns, {part} sample 3 of class {label}"
+
+
 @pytest.mark.parametrize(("options", "said"), [
     (["runs/none"], "not the folder of a run"),
     (["runs/first", "--format", "bmp"], "give one of: png, svg, pdf"),

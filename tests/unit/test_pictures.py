@@ -53,6 +53,15 @@ def test_training_curves_show_every_history_by_name():
         [row["train_loss"] for row in HISTORY], [row["validation_loss"] for row in HISTORY]]
 
 
+def test_samples_of_a_data_set_are_named_by_number_class_and_part():
+    random = np.random.default_rng(0)
+    activity, labels = random.random((9, 3, 4)) < 0.3, np.array([2, 0, 1])
+    drawn = pictures.samples(activity, labels, title="set, the first of 3 test samples")
+    assert [axis.get_title().splitlines()[0] for axis in drawn.axes] == [
+        "sample 0, class 2", "sample 1, class 0", "sample 2, class 1"]
+    assert drawn.get_suptitle() == "set, the first of 3 test samples"
+
+
 def test_training_curves_are_drawn_from_the_history_of_a_run():
     history = npt.fit(small_experiment(), engine="reference", data=small_data()).history
     loss, accuracy = training_curves({"run": history}).axes
