@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from neuroport.engine.base import Engine
 from neuroport.errors import Problem, UnknownDevice, UnsupportedModel, listed
 from neuroport.model.training import Training
 from neuroport.program.lower import Program
-from neuroport.program.needs import needs
+from neuroport.program.needs import Need, needs
 from neuroport.registry import Registry, announce
 
 
@@ -61,12 +62,14 @@ def _choice(name: str, engine: Engine, wanted: Wanted) -> Choice:
 def gaps(engine: Engine, name: str, wanted: Wanted) -> list[Problem]:
     """Everything that keeps an engine from running this. Raises UnknownDevice."""
     devices = engine.devices()
-    if wanted.device is not None and wanted.device not in devices:
+    together = _several_devices(wanted.device)
+    if wanted.device is not None and wanted.device not in devices and not engine.capabilities().gaps(together):
         raise UnknownDevice(
             f'the engine "{name}" has no device {wanted.device!r} here\n  mend: its devices are: {listed(devices)}'
         )
-    able = engine.capabilities(wanted.device)
-    found = able.gaps(needs(wanted.program, wanted.training, wanted.precision), wanted.program.model.dt)
+    able = engine.capabilities(wanted.device if wanted.device in devices else None)
+    wants = [*together, *needs(wanted.program, wanted.training, wanted.precision)]
+    found = able.gaps(wants, wanted.program.model.dt)
     if wanted.batch is not None and able.max_batch is not None and wanted.batch > able.max_batch:
         most = f"at most {able.max_batch}"
         found.append(Problem("batch", f"{wanted.batch} samples at once, impossible ({most}: give smaller batches)"))
@@ -79,3 +82,10 @@ def fits(engine: Engine, wanted: Wanted) -> bool:
         return not gaps(engine, engine.name, wanted)
     except Exception:  # a stranger's code must not hide the gaps of another engine
         return False
+
+
+def _several_devices(device: str | None) -> list[Need]:
+    """What a device's name asks for: "cuda:0-3" names several of a kind, which share out the samples."""
+    if device is None or not re.fullmatch(r"[a-z]+:\d+-\d+", device):
+        return []
+    return [Need("device", "several_devices", f"several devices at once ({device})")]

@@ -18,6 +18,7 @@ from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
 from neuroport.program.augment import partners_of
 from neuroport.program.bounds import to_free
 from neuroport.program.lower import Program
+from neuroport_jax.devices import Place, places
 from neuroport_jax.layers import LAYERS
 from neuroport_jax.optimizers import OPTIMIZERS, optimizer_of
 from neuroport_jax.run import forward
@@ -34,46 +35,37 @@ from neuroport_jax.training import (
     valid_parameters,
 )
 
-NAMES = {"gpu": "cuda"}
-
 
 class JaxEngine(Engine):
-    """XLA on CPU, GPU and TPU; float32."""
+    """XLA on CPU, GPU and TPU; float32. Several devices of a kind share out the samples of each batch."""
 
     name = "jax"
 
     def devices(self) -> list[str]:
-        return list(_devices())
+        return list(places())
 
     def capabilities(self, device: str | None = None) -> Capabilities:
         optimizers = {f"optimizer.{kind.__name__}": FULL for kind in OPTIMIZERS}
-        return Capabilities({**stepping_engine(LAYERS), **optimizers, "truncate": FULL}, precisions=("float32",))
+        features = {**stepping_engine(LAYERS), **optimizers, "truncate": FULL, "several_devices": FULL}
+        return Capabilities(features, precisions=("float32",))
 
     def compile(self, program: Program, options: Options) -> JaxExecutable:
-        return JaxExecutable(program, options, _devices()[options.device or self.devices()[0]])
+        known = places()
+        return JaxExecutable(program, options, known[options.device or next(iter(known))])
 
     def versions(self) -> dict[str, str]:
         return {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "optax": optax.__version__}
 
 
-def _devices() -> dict[str, Any]:
-    """Devices by name, the platform's default first: "cpu", "cuda:0", "tpu:1"."""
-    found: dict[str, Any] = {}
-    for device in [*jax.devices(), *jax.devices("cpu")]:
-        platform = NAMES.get(device.platform, device.platform)
-        found["cpu" if platform == "cpu" else f"{platform}:{device.id}"] = device
-    return found
-
-
 class JaxExecutable(Trainable):
     """A program whose functions compile on their first use, once a shape."""
 
-    def __init__(self, program: Program, options: Options, device: Any):
-        self.program, self.options, self.device = program, options, device
+    def __init__(self, program: Program, options: Options, place: Place):
+        self.program, self.options, self.place = program, options, place
         self._latest: Any = None  # an array of what was dispatched last; a device computes in that order
 
     def _put(self, value: Any, dtype: Any = jnp.float32) -> jax.Array:
-        return jax.device_put(jnp.asarray(value, dtype), self.device)
+        return self.place.put(value, dtype)
 
     def load(self, parameters: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         return {name: self._put(value) for name, value in parameters.items()}
@@ -103,14 +95,13 @@ class JaxExecutable(Trainable):
         records: dict[str, dict[str, Any]] = {}
         for (node, what), trace in traces.items():
             records.setdefault(node, {})[what] = trace
-        return RunResult(outputs, records, after, {"precision": "float32", "device": str(self.device)})
+        return RunResult(outputs, records, after, {"precision": "float32", "device": self.place.name})
 
     def wait(self) -> None:
         jax.block_until_ready(self._latest)
 
     def free_memory(self) -> int | None:
-        stats = self.device.memory_stats()
-        return stats["bytes_limit"] - stats["bytes_in_use"] if stats and "bytes_limit" in stats else None
+        return self.place.free_memory()
 
     @cached_property
     def _gradients(self) -> Any:
@@ -152,7 +143,8 @@ class JaxExecutable(Trainable):
     def init_training(self, handle: Mapping[str, jax.Array]) -> State:
         free = {name: self._put(value) for name, value in to_free(self.program, self.export(handle)).items()}
         frozen = {name: jnp.copy(value) for name, value in handle.items() if name not in free}
-        return jax.device_put(State(free, frozen, self._optimizer.init(free)), self.device)
+        state: State = self.place.tree(State(free, frozen, self._optimizer.init(free)))
+        return state
 
     def current(self, training: State) -> dict[str, jax.Array]:
         valid = valid_parameters(self.program, training.free, training.frozen)
@@ -165,11 +157,12 @@ class JaxExecutable(Trainable):
     def restore(self, arrays: Mapping[str, np.ndarray]) -> State:
         held = unnamed(arrays, outline(self.program, self._optimizer))
         # copies: on a CPU the device may share memory with what it is given
-        return jax.device_put(jax.tree.map(np.array, held), self.device)
+        state: State = self.place.tree(jax.tree.map(np.array, held))
+        return state
 
     def stage(self, packed: Packed) -> tuple[Staged, int, bool]:
-        staged = Staged(self._put(packed.values, None), self._put(packed.labels, None))
-        return staged, packed.steps, packed.binary
+        values, labels = (self.place.share_out(part) for part in (packed.values, packed.labels))
+        return Staged(values, labels, self.place), packed.steps, packed.binary
 
     @cached_property
     def _train(self) -> Any:
@@ -179,10 +172,14 @@ class JaxExecutable(Trainable):
             steps: int, binary: bool, state: State, staged: Staged, batches: Batches, factors: Any, seed: int,
             epoch: Any,
         ) -> Any:
-            return train_batches(
-                self.program, self.training, self._optimizer, steps, binary, state, staged, batches, factors, seed,
-                epoch,
-            )
+            def work(state: State, staged: Staged, batches: Batches, factors: Any, epoch: Any) -> Any:
+                return train_batches(
+                    self.program, self.training, self._optimizer, steps, binary, state, staged, batches, factors,
+                    seed, epoch,
+                )
+
+            every = self.place.apart(work, False, True, False, False, False)
+            return every(state, staged, batches, factors, epoch)
 
         return train
 
@@ -192,11 +189,11 @@ class JaxExecutable(Trainable):
     ) -> tuple[State, Metrics]:
         data, steps, binary = staged
         seed, epoch = noise
-        mixed = partners_of(self.training, partners)
+        mixed, padded = partners_of(self.training, partners), self.place.padded
         batches = Batches(
-            self._put(order, jnp.int32), self._put(mask),
-            self._put(order if identities is None else identities, jnp.int32),
-            None if mixed is None else self._put(mixed, jnp.int32),
+            self._put(padded(order), jnp.int32), self._put(padded(mask, 0.0)),
+            self._put(padded(order if identities is None else identities), jnp.int32),
+            None if mixed is None else self._put(padded(mixed), jnp.int32),
         )
         training, noted = self._train(
             steps, binary, training, data, batches, self._put(factors), seed, self._put([epoch], jnp.uint32)
@@ -208,18 +205,23 @@ class JaxExecutable(Trainable):
     def _evaluate(self) -> Any:
         @partial(jax.jit, static_argnums=(0, 1))
         def evaluate(steps: int, binary: bool, handle: Any, staged: Staged, order: Any, mask: Any) -> Any:
-            return evaluate_batches(self.program, self.training, steps, binary, handle, staged, order, mask)
+            def work(handle: Any, staged: Staged, order: Any, mask: Any) -> Any:
+                return evaluate_batches(self.program, self.training, steps, binary, handle, staged, order, mask)
+
+            return self.place.apart(work, False, True, False, False)(handle, staged, order, mask)
 
         return evaluate
 
     def evaluate(self, handle: Any, staged: Any, order: np.ndarray, mask: np.ndarray) -> Metrics:
         data, steps, binary = staged
-        rates, found = self._evaluate(steps, binary, handle, data, self._put(order, jnp.int32), self._put(mask))
+        padded = self.place.padded
+        rates, found = self._evaluate(
+            steps, binary, handle, data, self._put(padded(order), jnp.int32), self._put(padded(mask, 0.0)))
         total = max(float(np.asarray(mask).sum()), 1.0)
         return Metrics(
             np.asarray(found.loss), np.asarray(found.right), np.asarray(mask).sum(1),
             # jax sorts dicts by name; these are in the program's order, and in the training's
             {name: np.asarray(rates[name]) / total for name in self.program.neurons if name in rates},
-            None if found.decisions is None else np.asarray(found.decisions),
+            None if found.decisions is None else np.asarray(found.decisions)[:, : order.shape[1]],
             {metric.label: np.asarray(found.extra[metric.label]) for metric in self.training.metrics},
         )

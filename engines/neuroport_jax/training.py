@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +28,7 @@ from neuroport.program.objective import (
     scores,
     step_of,
 )
+from neuroport_jax.devices import Place
 from neuroport_jax.optimizers import moved
 from neuroport_jax.run import forward, truncated, zero_state
 
@@ -69,11 +72,23 @@ class Draw(HashDraw):
                    for first in range(2 * reach, -1, -1))
 
 
-class Staged(NamedTuple):
-    """A packed data set on the device: values, and labels (N,) or traces (N, T, *shape)."""
+@partial(jax.tree_util.register_dataclass, data_fields=["values", "labels"], meta_fields=["place"])
+@dataclass(frozen=True)
+class Staged:
+    """A packed data set where it lies: values, and labels (N,) or traces (N, T, *shape)."""
 
     values: Array
     labels: Array
+    place: Place
+
+    def activity(self, samples: Array, steps: int, binary: bool) -> Array:
+        """Some samples over time, this device's share of them, (T, B, *shape) float32."""
+        return unpack(self.place.own_rows(self.values, samples), steps, binary)
+
+    def targets(self, samples: Array) -> Array:
+        """Labels of all of them as a loss takes them: classes (B,), or traces, time-major (T, B, C)."""
+        found = self.place.rows(self.labels, samples)
+        return found if found.ndim == 1 else jnp.moveaxis(found.reshape(*found.shape[:2], -1), 0, 1)
 
 
 class Batches(NamedTuple):
@@ -173,18 +188,13 @@ def entering(
     program: Program, training: Training, steps: int, binary: bool, staged: Staged, batch: Batches, seed: int,
     epoch: Array,
 ) -> Array:
-    """A batch as training sees it, (T, B, *shape). batch: rows, identities and partners of one batch, (B,)."""
-    x = unpack(staged.values[batch.order], steps, binary)
+    """A batch as training sees it, (T, B, *shape), this device's share. batch: all rows, identities, partners, (B,)."""
+    x = staged.activity(batch.order, steps, binary)
     if not training.augmentation:
         return x
-    partner = None if batch.partners is None else unpack(staged.values[batch.partners], steps, binary)
-    identities = batch.identities.astype(jnp.uint32)
+    partner = None if batch.partners is None else staged.activity(batch.partners, steps, binary)
+    identities = staged.place.own(batch.identities).astype(jnp.uint32)
     return augmented(training, step_of(program), WORDS, x, partner, binary, seed, epoch, identities, Draw)
-
-
-def targets_of(labels: Array) -> Array:
-    """Gathered labels as a loss takes them: classes (B,), or traces, time-major (T, B, C)."""
-    return labels if labels.ndim == 1 else jnp.moveaxis(labels.reshape(*labels.shape[:2], -1), 0, 1)
 
 
 def shares_of(valid: Array) -> Array:
@@ -196,17 +206,33 @@ def valid_parameters(program: Program, free: Mapping[str, Array], frozen: Mappin
     return {**frozen, **{name: to_valid(program, name, value) for name, value in free.items()}}
 
 
+def activity_of(
+    program: Program, training: Training, parameters: Mapping[str, Array], state: Mapping[str, Array],
+    inputs: Mapping[str, Array], noise: Any,
+) -> dict[str, Array]:
+    """What the objective reads of a run, (T, B, N) by node."""
+    read = read_by_objective(program, training)
+    values = truncated(program, parameters, state, inputs, read, training.truncate, noise)
+    return {name: value.reshape(*value.shape[:2], -1) for name, value in values.items()}
+
+
+def judged(
+    program: Program, training: Training, parameters: Mapping[str, Array], activity: Mapping[str, Array],
+    targets: Array, weights: Array,
+) -> tuple[Array, Array | None]:
+    """The objective of one batch, and what decisions are taken from, if it knows classes."""
+    held = {name: parameters[name].reshape(-1) for name in parameters_of_objective(program, training)}
+    value = objective(program, training, activity, held, targets, weights)
+    return value, scores(program, training, activity)
+
+
 def loss_and_scores(
     program: Program, training: Training, parameters: Mapping[str, Array], state: Mapping[str, Array],
     inputs: Mapping[str, Array], targets: Array, weights: Array, noise: Any,
 ) -> tuple[Array, Array | None]:
-    """The objective of one batch, and what decisions are taken from, if it knows classes."""
-    read = read_by_objective(program, training)
-    values = truncated(program, parameters, state, inputs, read, training.truncate, noise)
-    activity = {name: value.reshape(*value.shape[:2], -1) for name, value in values.items()}
-    held = {name: parameters[name].reshape(-1) for name in parameters_of_objective(program, training)}
-    value = objective(program, training, activity, held, targets, weights)
-    return value, scores(program, training, activity)
+    """Both for inputs (T, B, *shape)."""
+    activity = activity_of(program, training, parameters, state, inputs, noise)
+    return judged(program, training, parameters, activity, targets, weights)
 
 
 def decide(found: Array | None, targets: Array, valid: Array) -> tuple[Array | None, Array]:
@@ -223,19 +249,31 @@ def train_batches(
 ) -> tuple[State, Noted]:
     """A run of batches; factors (groups,), each of one step of the optimizer."""
     (source,) = program.inputs
+    place = staged.place
 
     def of_batch(state: State, batch: Batches) -> tuple[dict[str, Array], Noted]:
         samples, valid = batch.order, batch.mask
         x = entering(program, training, steps, binary, staged, batch, seed, epoch)
-        targets = targets_of(staged.labels[samples])
+        targets, weights = staged.targets(samples), shares_of(valid)
+        run, noise = (zero_state(program, x.shape[1]), {source: x}), (seed, epoch, place.own(batch.identities))
+
+        def valid_of(free: dict[str, Array]) -> dict[str, Array]:
+            return valid_parameters(program, free, state.frozen)
 
         def loss(free: dict[str, Array]) -> tuple[Array, Array | None]:
-            return loss_and_scores(
-                program, training, valid_parameters(program, free, state.frozen), zero_state(program, x.shape[1]),
-                {source: x}, targets, shares_of(valid), (seed, epoch, batch.identities),
-            )
+            return loss_and_scores(program, training, valid_of(free), *run, targets, weights, noise)
 
-        (value, found), gradients = jax.value_and_grad(loss, has_aux=True)(state.free)
+        def judge(activity: dict[str, Array], free: dict[str, Array]) -> tuple[Array, Array | None]:
+            return judged(program, training, valid_of(free), activity, targets, weights)
+
+        if not place.several:
+            (value, found), gradients = jax.value_and_grad(loss, has_aux=True)(state.free)
+        else:  # every device runs its share, judges the whole batch, and takes its share of the cotangents back
+            read, back = jax.vjp(lambda free: activity_of(program, training, valid_of(free), *run, noise), state.free)
+            (value, found), (of_read, penalties) = jax.value_and_grad(judge, argnums=(0, 1), has_aux=True)(
+                place.together(read, 1), state.free)
+            (gradients,) = place.total(back(place.own(of_read, 1)))
+            gradients = jax.tree.map(jnp.add, gradients, penalties)
         return gradients, Noted(value, decide(found, targets, valid)[1])
 
     def of_group(state: State, group: Batches) -> tuple[dict[str, Array], Noted]:
@@ -267,17 +305,19 @@ def evaluate_batches(
 ) -> tuple[dict[str, Array], Evaluated]:
     """Summed mean rates of each population's neurons, and what each batch gives, without penalties."""
     (source,) = program.inputs
-    judged = judged_output(program, training)
+    output, place = judged_output(program, training), staged.place
     spiking = [name for name, bound in program.neurons.items() if bound.neuron.spiking]
 
     def batch(rates: dict[str, Array], now: tuple[Array, Array]) -> tuple[dict[str, Array], Evaluated]:
         samples, valid = now
-        x = unpack(staged.values[samples], steps, binary)
-        targets = targets_of(staged.labels[samples])
+        x = staged.activity(samples, steps, binary)
+        targets = staged.targets(samples)
         values = forward(program, parameters, zero_state(program, x.shape[1]), {source: x}).values
-        activity, weights = {judged: values[judged].reshape(steps, len(samples), -1)}, shares_of(valid)
+        read = place.together(values[output], 1)
+        activity, weights = {output: read.reshape(steps, len(samples), -1)}, shares_of(valid)
         decided, right = decide(scores(program, training, activity), targets, valid)
-        rates = {name: rates[name] + jnp.tensordot(valid, values[name].mean(0), 1) for name in spiking}
+        own = place.own(valid)
+        rates = {name: rates[name] + jnp.tensordot(own, values[name].mean(0), 1) for name in spiking}
         return rates, Evaluated(
             (per_sample(program, training, activity, targets) * weights).sum(), right, decided,
             {label: (value * weights).sum()
@@ -285,4 +325,5 @@ def evaluate_batches(
         )
 
     zero = {name: jnp.zeros(program.leaving[name], jnp.float32) for name in spiking}
-    return lax.scan(batch, zero, (order, mask))
+    rates, found = lax.scan(batch, zero, (order, mask))
+    return place.total(rates), found
