@@ -166,7 +166,7 @@ class TorchExecutable(Trainable):
         mixed = partners_of(self.training, partners)
         others = None if mixed is None else self._put(mixed, torch.int64)
         losses, right = alone(self._alone, lambda: train_batches(
-            self.compiled, self.training, training, staged, rows, self._put(mask),
+            self.compiled, self.training, training, staged.arrived(), rows, self._put(mask),
             np.asarray(factors, float).tolist(), noise, keys, others,
         ))
         return training, Metrics(_numbers(losses), _numbers(right), np.asarray(mask).sum(1))
@@ -180,8 +180,8 @@ class TorchExecutable(Trainable):
     def evaluate(self, handle: Any, staged: Staged, order: np.ndarray, mask: np.ndarray) -> Metrics:
         with self._turn:
             found = alone(self._alone, lambda: evaluate_batches(
-                self.compiled, self.training, dict(handle), staged, self._put(order, torch.int64), self._put(mask),
-                self._arena,
+                self.compiled, self.training, dict(handle), staged.arrived(), self._put(order, torch.int64),
+                self._put(mask), self._arena,
             ))
         total = max(float(np.asarray(mask).sum()), 1.0)
         return Metrics(

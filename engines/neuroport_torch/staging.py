@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from neuroport.data.packing import Packed
@@ -18,27 +19,53 @@ Tensor = torch.Tensor
 
 
 class Staged(NamedTuple):
-    """A packed data set on the device. labels: class indices (N,) int64, or target traces (N, T, C)."""
+    """A packed data set on the device. labels: class indices (N,) int64, or target traces (N, T, C).
+
+    arriving: the stream on which both are still copied there; None where they lie there.
+    """
 
     values: Tensor
     labels: Tensor
     steps: int
     binary: bool
+    arriving: Any = None
 
     @staticmethod
     def of(packed: Packed, dtype: torch.dtype, device: torch.device) -> Staged:
-        """dtype: of target traces."""
+        """dtype: of target traces. On CUDA this returns before the data has arrived: see ``arrived``."""
         labels = packed.labels if packed.has_classes else packed.labels.reshape(*packed.labels.shape[:2], -1)
-        return Staged(
-            torch.tensor(packed.values, device=device),
-            torch.tensor(labels, dtype=torch.int64 if packed.has_classes else dtype, device=device),
-            packed.steps, packed.binary,
-        )
+        kind = torch.int64 if packed.has_classes else dtype
+        if device.type != "cuda":
+            place = torch.tensor(packed.values, device=device), torch.tensor(labels, dtype=kind, device=device)
+            return Staged(*place, packed.steps, packed.binary)
+        # a stream of its own: on that of the computation a copy would begin when all of it is done
+        stream = torch.cuda.Stream(device)
+        with torch.cuda.stream(stream):
+            values = _pinned(packed.values, torch.from_numpy(packed.values[:0].copy()).dtype)
+            sent = [part.to(device, non_blocking=True) for part in (values, _pinned(labels, kind))]
+        return Staged(sent[0], sent[1], packed.steps, packed.binary, stream)
+
+    def arrived(self) -> Staged:
+        """The same, once what computes here has been told to wait for it."""
+        if self.arriving is None:
+            return self
+        here = torch.cuda.current_stream(self.values.device)
+        here.wait_stream(self.arriving)
+        for part in (self.values, self.labels):
+            part.record_stream(here)  # its memory was taken on the other stream: not to be reused while this one reads
+        return self._replace(arriving=None)
 
     def targets(self, samples: Tensor) -> Tensor:
         """What a loss compares some samples with: class indices (B,), or traces, time-major (T, B, C)."""
         found = self.labels[samples]
         return found if found.ndim == 1 else found.movedim(1, 0)
+
+
+def _pinned(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    """A copy in memory of the host that is pinned: only from there does a copy run beside the computation."""
+    held = torch.empty(array.shape, dtype=dtype, pin_memory=True)
+    np.copyto(held.numpy(), array, casting="same_kind")
+    return held
 
 
 def unpack(staged: Staged, samples: Tensor, dtype: torch.dtype, arena: Arena) -> Tensor:

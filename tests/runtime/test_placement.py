@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from runtime_case import small_data, small_experiment
@@ -64,6 +66,26 @@ def test_pieces_of_one_length_have_one_shape_whatever_their_partners():
     size = placed.longest
     wanted = [Rows(order[a : a + size], partners[a : a + size]) for a in range(0, len(order) - size, size)]
     assert len({piece.staged.values.shape for piece in placed.pieces(wanted)}) == 1
+
+
+def test_the_next_piece_is_asked_for_before_the_batches_of_this_one_are_worked_on(monkeypatch):
+    ours, packed = executable(), many()
+    asked, by = [threading.Event() for _ in range(9)], []
+    plain = type(ours).stage
+
+    def stage_and_tell(self, chunk):
+        asked[len(by)].set()
+        by.append(threading.current_thread().name)
+        return plain(self, chunk)
+
+    monkeypatch.setattr(type(ours), "stage", stage_and_tell)
+    placed = place(ours, packed, 4, (packed.values.nbytes + packed.labels.nbytes) // 4)
+    order, _ = batches(epoch_order(64, 3, 1), 4)
+    wanted = [Rows(order[first : first + placed.longest]) for first in range(0, len(order), placed.longest)]
+    for index, _ in enumerate(placed.pieces(wanted)):  # here the device would compute on this piece
+        if index + 1 < len(wanted):
+            assert asked[index + 1].wait(60), "nothing was brought meanwhile"
+    assert len(by) == len(wanted) > 4 and threading.current_thread().name not in by
 
 
 @pytest.mark.parametrize("engine", ["reference", "jax", "torch"])
