@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,14 +172,13 @@ def _matched(ours: Sequence[str], theirs: Sequence[str], given: Mapping[str, str
     problems = [Problem(f"pairs.{one}", f"there is no node {name!r} in {side}", f"the nodes are: {listed(known)}")
                 for one, two in given.items()
                 for name, known, side in ((one, ours, "A"), (two, theirs, "B")) if name not in known]
-    free = [name for name in theirs if name not in given.values()]
-    found = {}
-    for name in ours:
-        alike = [other for other in free if _plain(other) == _plain(name)]
-        if name in given:
-            found[name] = given[name]
-        elif name in free or len(alike) == 1:
-            found[name] = name if name in free else alike[0]
+    exact = {name: name for name in ours if name in theirs and name not in given and name not in given.values()}
+    known = {**exact, **given}
+    left = [[name for name in names if name not in used] for names, used in ((ours, known), (theirs, known.values()))]
+    alike = [Counter(map(_plain, names)) for names in left]  # two of one side that are alike find no partner
+    known |= {name: other for name in left[0] for other in left[1]
+              if _plain(name) == _plain(other) and all(count[_plain(name)] == 1 for count in alike)}
+    found = {name: known[name] for name in ours if name in known}
     lost = [name for name in theirs if name not in found.values()] if strict else []
     problems += [Problem(name, "was recorded, but A has no such node of neurons",
                          f"pair it, pairs={{NAME: {name!r}}}, or leave it out; the nodes are: {listed(ours)}")

@@ -11,7 +11,7 @@ import neuroport as npt
 from neuroport import nir
 from neuroport.errors import InvalidData
 from neuroport.nir import traces
-from neuroport.nir.checking import check
+from neuroport.nir.checking import _matched, check
 
 # weights of a quarter and a half: the reference's potentials are exact, and 1 > 1 is no spike
 LAYERS = [
@@ -154,6 +154,17 @@ def test_nodes_are_paired_by_name_by_letters_alone_and_by_what_is_given():
     found = against(recorded, pairs={"late": "hidden/2"})
     assert [(one.node, one.other) for one in found.nodes] == [("early", "EARLY"), ("late", "hidden/2")]
     assert found.verdict == "equal"
+
+
+@pytest.mark.parametrize(("ours", "theirs", "given", "pairs"), [
+    (("a", "b"), ("b", "a"), {}, {"a": "a", "b": "b"}),
+    (("a.b", "c"), ("a/b", "C"), {}, {"a.b": "a/b", "c": "C"}),
+    (("a.b", "a_b"), ("a_b",), {}, {"a_b": "a_b"}),  # the name itself comes first
+    (("a.b", "a-b", "c"), ("a_b", "c"), {}, {"c": "c"}),  # which of the two is not known
+    (("a", "b"), ("a", "b"), {"a": "b"}, {"a": "b"}),
+])
+def test_no_node_has_two_partners(ours, theirs, given, pairs):
+    assert _matched(ours, theirs, given, strict=False) == pairs
 
 
 def test_networks_whose_nodes_are_called_differently_say_what_was_left_out():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from recordings import nir_recording
@@ -9,6 +11,7 @@ from recordings import nir_recording
 from neuroport.nir.contents import NirGraph, NirNode
 from neuroport.nir.hdf5 import load
 from neuroport.nir.platforms import LEVELS, PLATFORMS
+from neuroport.nir.presets import PRESETS
 from neuroport.nir.report import described
 from neuroport.nir.shapes import KNOWN
 from neuroport.nir.uses import GRAPH_USES, USES, uses_of, uses_of_graph
@@ -91,6 +94,13 @@ def test_the_form_of_a_graph_is_seen():
     assert uses_of_graph(NirGraph(nodes=nodes, edges=(*chain, ("a", "out"))), False) == ["branches"]
     assert uses_of_graph(NirGraph(nodes={**nodes, "in2": NirNode("Input")}, edges=chain), False) == ["several Inputs"]
     assert uses_of_graph(NirGraph(nodes={**nodes, "sub": NirGraph()}, edges=chain), True) == ["cycle", "nested"]
+
+
+def test_the_page_for_users_names_every_preset_and_counts_the_platforms():
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "nir.md").read_text(encoding="utf-8")
+    for name in PRESETS:
+        assert f"| `{name}` |" in text
+    assert "eleven platforms" in text and len(PLATFORMS) == 11
 
 
 # what the releases named in the table do with the paper's files, as it was measured
