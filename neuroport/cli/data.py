@@ -86,7 +86,7 @@ def stage(
             with report.bar() as progress:
                 splits, found = report.stage(*asked, progress)
         if plot is not None:
-            _draw(splits, plot)
+            _draw(splits, found, plot)
     _show(found, as_json)
 
 
@@ -131,8 +131,8 @@ def _show(found: SetFigures, as_json: bool) -> None:
         screen.print(f"{'kept in' if found.cached else 'would be kept in'} {found.folder}", soft_wrap=True)
 
 
-def _draw(splits: Splits, path: Path) -> None:
-    """A few samples of the test set, or of the training set, above one another."""
+def _draw(splits: Splits, found: SetFigures, path: Path) -> None:
+    """A few samples of the test set, or of the training set, beside one another and the rates of that part."""
     from neuroport.data import report
     from neuroport.pictures.of_run import need_matplotlib, save
     from neuroport.pictures.samples import samples
@@ -141,4 +141,7 @@ def _draw(splits: Splits, path: Path) -> None:
     part = "test" if "test" in splits.parts else "train"
     activity, labels = report.samples(splits, part, SHOWN)
     title = f"{splits.name}, the first of {len(splits.parts[part]):,} {part} samples"
-    save(samples(activity, labels if labels.ndim == 1 else None, splits.dt, title=title), path)
+    (rates,) = [figures.rates for figures in found.parts if figures.part == part]
+    spiking = splits.parts[part].layout != "floats"
+    save(samples(activity, labels if labels.ndim == 1 else None, splits.dt, title=title,
+                 rates=rates if spiking else None), path)

@@ -39,9 +39,9 @@ class KeptLine:
 class PartFigures:
     """One part of a data set. What only staging can tell is None before it.
 
-    density: share of values that are not 0. mean_rate, max_rate: of the channels, spikes per second, or per step
-    where dt is None; of floats the mean value. silent: channels that never are but 0. saturated: the share of events
-    that staging merged or clipped.
+    density: share of values that are not 0. rates: of each channel, in C order, spikes per second, or per step
+    where dt is None; of floats the mean value; mean_rate, max_rate: of all of them. silent: channels that never are
+    but 0. saturated: the share of events that staging merged or clipped.
     """
 
     part: str
@@ -66,6 +66,7 @@ class PartFigures:
     saturated: float | None = None
     seconds: float | None = None
     megabytes_per_second: float | None = None
+    rates: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,7 @@ def _part(name: str, packed: Packed, classes: int) -> PartFigures:
         float(report.rates.mean()), float(report.rates.max()), int((report.rates == 0).sum()),
         **counted, seconds=report.seconds if packed.report else None,
         megabytes_per_second=report.megabytes_per_second if packed.report else None,
+        rates=report.rates.reshape(-1).tolist(),
     )
 
 

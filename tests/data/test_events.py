@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from recordings import events, samples
 
 from neuroport.data import Events
@@ -87,6 +89,35 @@ def test_a_fault_names_its_sample_its_event_and_the_mend(pairs, options, place, 
     with pytest.raises(InvalidData, match=said) as raised:
         of(*pairs, **options)
     assert raised.value.problems[0].path == place and raised.value.problems[0].mend
+
+
+FAULTS = {  # what to do to a sample's times and units at one event, and what is said of it
+    "is nan": lambda times, units, at: times.__setitem__(at, np.nan),
+    "is -inf": lambda times, units, at: times.__setitem__(at, -np.inf),
+    "before the beginning": lambda times, units, at: times.__setitem__(slice(at + 1), -1.0),
+    "is before that of the event before it": lambda times, units, at: times.__setitem__(at, times[at - 1] - 0.25),
+    "its unit is -1": lambda times, units, at: units.__setitem__(at, -1),
+    "its unit is 12": lambda times, units, at: units.__setitem__(at, 12),
+}
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.sampled_from(list(FAULTS)), st.data(), st.integers(0, 10**6), st.sampled_from([np.float64, np.float32]))
+def test_a_fault_anywhere_is_found_where_it_is(fault, data, seed, kind):
+    random = np.random.default_rng(seed)
+    pairs = [(np.sort(random.random(count)).astype(kind) + kind(0.5), random.integers(0, 12, count))
+             for count in random.integers(0, 9, 7)]
+    pairs[3] = (np.linspace(0.5, 1, 6).astype(kind), np.zeros(6, int))  # one at least has events
+    sample = data.draw(st.sampled_from([index for index, (times, _) in enumerate(pairs) if len(times) > 1]))
+    times, units = (np.array(part) for part in pairs[sample])
+    at = data.draw(st.integers(1, len(times) - 1))
+    FAULTS[fault](times, units, at)
+    pairs[sample] = (times, units)
+    with pytest.raises(InvalidData) as raised:
+        Events.of(pairs, np.zeros(7, int), (12,))
+    first = raised.value.problems[0]
+    expected = 0 if fault == "before the beginning" else at
+    assert first.path == f"sample {sample}, event {expected}" and fault in first.wrong and first.mend
 
 
 def test_several_faults_of_a_kind_are_counted_and_kinds_are_told_together():

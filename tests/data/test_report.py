@@ -45,6 +45,7 @@ def test_sizes_are_known_before_staging_and_rates_after(options):
     assert after.content_hash == data.content_hash and seen[-1] == ("test", 6, 6)
     assert [part.ratio for part in after.parts] == [part.ratio for part in before.parts]
     assert after.parts[0].density > 0 and after.parts[0].events == data.train.report.events
+    assert np.allclose(after.parts[2].rates, data.test.report.rates) and len(after.parts[2].rates) == 140
     json.dumps(after.to_data())
     assert "28.6x" in text(report.part_table(before)) and "28.6x" in text(report.part_table(after))
 

@@ -60,6 +60,9 @@ def test_samples_of_a_data_set_are_named_by_number_class_and_part():
     assert [axis.get_title().splitlines()[0] for axis in drawn.axes] == [
         "sample 0, class 2", "sample 1, class 0", "sample 2, class 1"]
     assert drawn.get_suptitle() == "set, the first of 3 test samples"
+    beside = pictures.samples(activity, labels, rates=np.array([1.0, 0.0, 4.0, 2.0])).axes[-1]
+    assert beside.patches[0].get_data().values.tolist() == [1.0, 0.0, 4.0, 2.0]
+    assert beside.get_xlabel() == "spikes a step"
 
 
 def test_training_curves_are_drawn_from_the_history_of_a_run():
