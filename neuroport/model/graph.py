@@ -22,7 +22,12 @@ from neuroport.model.values import Shape
 
 
 class Edge(Description):
-    """From ``source`` to ``target``, arriving ``delay`` steps later (zeros before that)."""
+    """From ``source`` to ``target``, arriving ``delay`` steps later (zeros before that).
+
+    In a cycle, the place of the delay says whether the bias of a connection acts in the first step: it does
+    where the delay stands on the edge into the connection, and does not (as on Norse) where it stands on the
+    edge out of it, which holds zeros at first. ``Recurrent(bias_at_start=...)`` is short for the two.
+    """
 
     source: str
     target: str

@@ -23,7 +23,8 @@ class Numerics(Description):
     multi_spike: several spikes a step, as many as thresholds fit under v (sinabs).
     output_delay: 1 emits a spike one step after the potential crossed (Spyx).
     bias_on: the bias of the layers before acts on the neuron's "input" or past its synapse on the
-    "membrane" (SpiNNaker2), there with the membrane's input gain.
+    "membrane" (SpiNNaker2), there with the membrane's input gain, in every step from the first one on, whatever
+    delay lies between.
     """
 
     discretization: Literal["exponential", "euler", "impulse"] = "exponential"

@@ -108,7 +108,18 @@ def _numerics_cases() -> list[Case]:
     found = [Case(name, lambda dt, of=of: lif(dt, of)) for name, of in NUMERICS.items()]
     found += [Case(f"ALIF, {name}", lambda dt, of=NUMERICS[name]: adaptive(dt, of))
               for name in ("soft reset delayed", "snntorch rule, soft")]
-    return [*found, Case("bias on the membrane", on_membrane)]
+    def braille(dt: float) -> Model:
+        # as NIR's files of recurrent networks run on snnTorch
+        rule = Numerics(discretization="euler", reset_rule="snntorch", reset="hard", comparison="ge")
+        return network(CubaLIF(tau_syn=4 * dt, tau_mem=8 * dt, v_reset=-0.1, r=1.5), dt, rule, feedback())
+
+    def by_decay(dt: float) -> Model:
+        # as they run on SpiNNaker2
+        rule = Numerics(bias_on="membrane", output_delay=1)
+        return network(CubaLIF.from_decay(0.7, 0.9, r=0.2, w_in=0.4), dt, rule, feedback(), LI(tau=10 * dt))
+
+    return [*found, Case("bias on the membrane", on_membrane), Case("snntorch rule, euler, recurrent", braille),
+            Case("bias on the membrane, by decay, recurrent", by_decay)]
 
 
 def _trainable_cases() -> list[Case]:

@@ -196,6 +196,26 @@ def test_nothing_comes_back_at_the_first_step_but_a_bias_where_it_is_wanted():
     assert _recurrent(False) == [1.0, 1 + 2 * 1.0 + 0.5, 1 + 2 * 3.5 + 0.5]
 
 
+@pytest.mark.parametrize("bias_at_start", [True, False])
+def test_a_plain_graph_says_by_the_place_of_its_delay_whether_the_bias_acts_at_the_first_step(bias_at_start):
+    nodes = {"input": npt.Input(shape=(1,)), "n": npt.LI.from_decay(0.0), "n_recurrent": npt.Linear(1),
+             "output": npt.Output()}
+    into, out_of = (1, 0) if bias_at_start else (0, 1)
+    edges = [("input", "n"), ("n", "n_recurrent", into), ("n_recurrent", "n", out_of), ("n", "output")]
+    given = {"n_recurrent.weight": np.full((1, 1), 2.0), "n_recurrent.bias": np.full(1, 0.5)}
+    found = npt.run(npt.Model(nodes=nodes, edges=edges, dt=1e-3), given, np.ones((3, 1, 1)), engine="reference")
+    assert found.outputs.ravel().tolist() == _recurrent(bias_at_start)
+
+
+def test_a_bias_on_the_membrane_acts_from_the_first_step_on_whatever_delay_lies_between():
+    nodes = {"input": npt.Input(shape=(1,)), "w": npt.Linear(1), "n": npt.LI.from_decay(0.0), "output": npt.Output()}
+    model = npt.Model(nodes=nodes, edges=[("input", "w"), ("w", "n", 2), ("n", "output")], dt=1e-3,
+                      numerics=npt.Numerics(bias_on="membrane"))
+    given = {"w.weight": np.ones((1, 1)), "w.bias": np.array([0.25])}
+    found = npt.run(model, given, np.ones((3, 1, 1)), engine="reference")
+    assert found.outputs.ravel().tolist() == [0.25, 0.25, 1.25]
+
+
 def test_edges_into_one_node_add_up():
     nodes = {"input": npt.Input(shape=(1,)), "double": npt.Scale(2.0), "n": npt.LI.from_decay(0.0),
              "output": npt.Output()}
