@@ -13,8 +13,10 @@ from neuroport.model.augmentation import (
     Mix,
     NoiseSpikes,
     SpikeDropout,
+    Thinning,
     TimeJitter,
     TimeShift,
+    TimeStretch,
 )
 from neuroport.model.graph import Model
 from neuroport.model.losses import CrossEntropy, SpikeCountMSE, TraceMSE
@@ -169,6 +171,7 @@ AUGMENTED = [
     Lesson("augmented", lif, lambda dt: Training(optimizer=SGD(learning_rate=0.1), augmentation=_changed(dt))),
     Lesson("augmented counts", lif, lambda dt: Training(
         optimizer=SGD(learning_rate=0.05), augmentation=_changed(dt)), layout="counts"),
+    Lesson("stretched, thinned", lif, sgd(augmentation=(TimeStretch(most=1.4), Thinning(most=0.5)))),
     Lesson("mixed, dropout", lambda dt: silenced(dt, False), sgd(augmentation=(Mix(share=0.4), SpikeDropout())),
            part=True),
 ]

@@ -90,6 +90,31 @@ def test_spike_dropout_silences_its_share_and_adds_nothing() -> None:
     assert found.sum() / x.sum() == pytest.approx(0.75, abs=0.01)
 
 
+def test_thinning_takes_a_share_of_its_own_of_each_sample_up_to_the_most() -> None:
+    x = np.ones((60, 300, 50), np.float32)
+    kept = change(Thinning(most=0.6), x, samples=np.arange(300, dtype=np.uint32)).mean((0, 2))
+    assert 0.39 < kept.min() < 0.46 and 0.97 < kept.max() <= 1
+    assert kept.mean() == pytest.approx(0.7, abs=0.03)
+
+
+def test_a_stretched_sample_keeps_its_rate_and_its_order_and_ends_sooner_or_later() -> None:
+    samples = np.arange(200, dtype=np.uint32)
+    x = np.zeros((60, 200, 3), np.float32)
+    x[:30] = np.arange(1, 31)[:, None, None]
+    found = change(TimeStretch(most=1.5), x, samples=samples, binary=False)
+    lengths = (found[:, :, 0] > 0).sum(0)
+    assert lengths.min() in (20, 21) and lengths.max() in (44, 45) and len(set(lengths)) > 15
+    for sample in range(200):
+        shown = found[:lengths[sample], sample, 0]
+        assert (np.diff(shown) >= 0).all() and (found[lengths[sample]:, sample] == 0).all()
+        assert np.abs(shown - (np.arange(len(shown)) + 0.5) * 30 / lengths[sample]).max() < 2
+
+
+def test_a_pace_of_one_leaves_every_sample_as_it_is() -> None:
+    x = spikes(0)
+    assert np.array_equal(change(TimeStretch(most=1.0), x), x)
+
+
 def test_noise_spikes_come_at_their_rate_and_take_nothing() -> None:
     nothing = np.zeros((1000, 5, 100), np.float32)
     found = change(NoiseSpikes(rate=20.0), nothing)
