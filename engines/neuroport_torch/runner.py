@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,8 @@ from neuroport_torch.ops import table
 from neuroport_torch.stepped import TimeLoop, run_segment
 
 Tensor = torch.Tensor
+HAS_TRITON = find_spec("triton") is not None
+OLDEST = (8, 0)  # compute capability: kernels are compiled and tested from here on
 
 
 class Noise(NamedTuple):
@@ -29,6 +32,15 @@ class Noise(NamedTuple):
     seed: int
     epoch: int
     samples: Tensor
+
+
+def language(device: torch.device) -> str | None:
+    """What kernels for a device are written in; None where there are none, and segments run step by step."""
+    if device.type == "cpu" and products.HAS_NUMBA:
+        return "numba"
+    if device.type == "cuda" and HAS_TRITON and torch.cuda.get_device_capability(device) >= OLDEST:
+        return "triton"
+    return None
 
 
 class Compiled:
@@ -43,7 +55,8 @@ class Compiled:
 
     def _loop(self, segment: Stepped, fused: bool) -> TimeLoop:
         """A generated kernel where there is one for this device and these nodes, else the plain loop."""
-        if fused and self.device.type == "cpu" and products.HAS_NUMBA:
+        written_in = language(self.device) if fused else None
+        if written_in == "numba":
             from neuroport_torch.kernels.loop import FusedLoop, parts_of
             from neuroport_torch.kernels.population import PopulationLoop
 
@@ -52,6 +65,13 @@ class Compiled:
                 return PopulationLoop(self.program.neurons[segment.nodes[0]], self.dtype)
             if parts is not None:
                 return FusedLoop(self.program, segment, parts, self.dtype)
+        if written_in == "triton" and isinstance(segment, Population):
+            from neuroport_torch.kernels.triton import supports
+            from neuroport_torch.kernels.triton_population import TritonPopulation
+
+            bound = self.program.neurons[segment.nodes[0]]
+            if supports(bound.traced):
+                return TritonPopulation(bound, self.dtype)
         return EagerLoop(self.program, segment, self.table)
 
     def describe(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 numba keys its cache by file, so a source gets a file of its own, named by its content, in the
 user's cache folder. Where no such folder can be made, functions are compiled in each process.
+Triton reads a kernel's text from its file, and keeps what it compiled in a cache of its own.
 """
 
 from __future__ import annotations

@@ -75,11 +75,11 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache
     states (M,), overwritten by those after the run. w_*: what is written at each step, (T, M): any
     of "cut.NAME" and "s.NAME" (after the step), in the order of ``written``.
     """
-    coefficients = _needed(traced.coefficients, "c", traced.before, traced.after)
+    coefficients = needed(traced.coefficients, "c", traced.before, traced.after)
     arguments = [f"c_{name}" for name in coefficients] + [f"s_{name}" for name in traced.state]
-    arguments += [_target(name) for name in written]
+    arguments += [target(name) for name in written]
     per_step = ["xt = x[t, start:stop]", "ot = out[t, start:stop]"]
-    per_step += [f"t_{_target(name)} = {_target(name)}[t, start:stop]" for name in written]
+    per_step += [f"t_{target(name)} = {target(name)}[t, start:stop]" for name in written]
     places = {"x": "xt[j]", **{f"c.{name}": f"k_{name}[j]" for name in coefficients},
               **{f"s.{name}": f"v_{name}[j]" for name in traced.state}}
     body = loads(traced.before.inputs, places)
@@ -92,7 +92,7 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache
     body += [f"ot[j] = {value(traced.after.outputs['out'])}"]
     for name in written:
         source = input_name(name) if name.startswith("cut.") else value(traced.after.outputs[name])
-        body.append(f"t_{_target(name)}[j] = {source}")
+        body.append(f"t_{target(name)}[j] = {source}")
     text = header(dtype) + DECORATOR.format(cache=cache)
     text += f"def forward({', '.join(['steps', 'width', 'lo', 'hi', 'x', 'out', *arguments])}):\n"
     text += block(_blocks(coefficients), 1)
@@ -109,7 +109,7 @@ def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
     the states before the first step (M,), those of ``reads_state``. acc_NAME: sums of the trained
     coefficients' cotangents (M,), zero at first.
     """
-    coefficients = _needed(traced.coefficients, "c", traced.reverse, traced.restore)
+    coefficients = needed(traced.coefficients, "c", traced.reverse, traced.restore)
     arguments = ["gout", "gx", *(["x"] if traced.reads_input else [])]
     arguments += [f"cut_{name}" for name in traced.saved] + [f"first_{name}" for name in traced.reads_state]
     arguments += [f"c_{name}" for name in coefficients] + [f"acc_{name}" for name in traced.trained]
@@ -147,12 +147,12 @@ def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
     return text + block(per_step, 3) + block("for j in range(stop - start):", 3) + block(body, 4)
 
 
-def _needed(names: Iterable[str], prefix: str, *graphs: Graph) -> list[str]:
+def needed(names: Iterable[str], prefix: str, *graphs: Graph) -> list[str]:
     inputs = {name for graph in graphs for name in graph.inputs}
     return [name for name in names if f"{prefix}.{name}" in inputs]
 
 
-def _target(name: str) -> str:
+def target(name: str) -> str:
     return "w_" + name.replace(".", "_")
 
 

@@ -1,10 +1,10 @@
-"""A population's time loop on the CPU as two generated numba functions."""
+"""A population's time loop as two generated functions, on the CPU numba's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ def written_over(tensor: Tensor) -> Tensor:
 
 
 class PopulationLoop:
-    """The segment of one neuron node."""
+    """The segment of one neuron node. What is kept and how it is laid out holds for every kind of kernel."""
 
     restores = True
 
@@ -44,7 +44,6 @@ class PopulationLoop:
         self.bound, self.traced, self.name = bound, bound.traced, bound.name
         self.dtype = str(dtype).removeprefix("torch.")
         self.width = prod(bound.shape)
-        self.reverse_kernel = load(population_reverse(self.traced, self.dtype, True), "reverse")
 
     def forward(
         self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],
@@ -53,20 +52,18 @@ class PopulationLoop:
         x = given[self.name]
         kept = keep[self.name]
         sources = {what: self._source(what) for _, what in record if what != "spikes"}
-        written = list(dict.fromkeys([f"cut.{key}" for key in kept] + list(sources.values())))
-        kernel = load(population_forward(self.traced, written, self.dtype, True), "forward")
+        written = tuple(dict.fromkeys([f"cut.{key}" for key in kept] + list(sources.values())))
 
         out = arena.empty(tuple(x.shape), x.dtype, x.device)
         made = {name: arena.empty(tuple(x.shape), x.dtype, x.device) for name in written}
-        after = {key: written_over(state[f"{self.name}.{key}"]) for key in self.traced.state}
-        into = [over_time(x), over_time(out)]
-        tail = [*self._coefficients(arrays, "before", "after"), *(flat(after[key]) for key in self.traced.state),
-                *(over_time(made[name]) for name in written)]
-        over(x[0].numel() if len(x) else 0, BLOCK, lambda lo, hi: kernel(len(x), self.width, lo, hi, *into, *tail))
+        after = self._run(
+            written, x, out, [state[f"{self.name}.{key}"] for key in self.traced.state],
+            self._coefficients(arrays, "before", "after"), list(made.values()),
+        )
         return Ran(
             {self.name: out}, {self.name: {key: made[f"cut.{key}"] for key in kept}},
             {(self.name, what): out if what == "spikes" else made[sources[what]] for _, what in record},
-            {f"{self.name}.{key}": value for key, value in after.items()},
+            {f"{self.name}.{key}": value for key, value in zip(self.traced.state, after, strict=True)},
         )
 
     @staticmethod
@@ -78,18 +75,43 @@ class PopulationLoop:
         traced, g = self.traced, cotangents[self.name]
         gx = arena.empty(tuple(g.shape), g.dtype, g.device)
         sums = {key: g.new_zeros(g.shape[1:]) for key in traced.trained}
-        tensors = [over_time(g), over_time(gx)]
-        tensors += [over_time(past.read[self.name]["x"])] if traced.reads_input else []
-        tensors += [over_time(past.cuts[self.name][key]) for key in traced.saved]
-        tensors += [flat(past.start[f"{self.name}.{key}"]) for key in traced.reads_state]
-        tensors += self._coefficients(arrays, "reverse", "restore")
-        tensors += [flat(value) for value in sums.values()]
-        over(g[0].numel() if len(g) else 0, BLOCK,
-             lambda lo, hi: self.reverse_kernel(len(g), self.width, lo, hi, *tensors))
+        self._run_back(
+            g, gx, past.read[self.name]["x"] if traced.reads_input else None,
+            [past.cuts[self.name][key] for key in traced.saved],
+            [past.start[f"{self.name}.{key}"] for key in traced.reads_state],
+            self._coefficients(arrays, "reverse", "restore"), list(sums.values()),
+        )
         return Reversed({self.name: gx}, {}, {self.name: sums})
 
-    def _coefficients(self, arrays: Arrays, *graphs: str) -> list[Any]:
+    def _coefficients(self, arrays: Arrays, *graphs: str) -> list[Tensor]:
         """The arrays that some of the traced graphs read, one value a neuron, (width,)."""
         read = {name for graph in graphs for name in getattr(self.traced, graph).inputs}
-        return [flat(arrays.coefficients[self.name][key].detach().expand(self.bound.shape))
+        return [arrays.coefficients[self.name][key].detach().expand(self.bound.shape).reshape(-1)
                 for key in self.traced.coefficients if f"c.{key}" in read]
+
+    # the kernels: x, out, g, gx and what is made or kept (T, B, *shape); states and sums (B, *shape)
+
+    def _run(
+        self, written: tuple[str, ...], x: Tensor, out: Tensor, states: list[Tensor], coefficients: list[Tensor],
+        made: list[Tensor],
+    ) -> list[Tensor]:
+        """Fills ``out`` and ``made``; returns the states after the run."""
+        kernel = load(population_forward(self.traced, written, self.dtype, True), "forward")
+        after = [written_over(value) for value in states]
+        tensors = [over_time(x), over_time(out), *map(flat, coefficients), *map(flat, after), *map(over_time, made)]
+        over(x[0].numel() if len(x) else 0, BLOCK, lambda lo, hi: kernel(len(x), self.width, lo, hi, *tensors))
+        return after
+
+    def _run_back(
+        self, g: Tensor, gx: Tensor, x: Tensor | None, cuts: list[Tensor], first: list[Tensor],
+        coefficients: list[Tensor], sums: list[Tensor],
+    ) -> None:
+        """Fills ``gx`` and ``sums``, which are zero at first."""
+        kernel = self._reverse_kernel
+        tensors = [over_time(g), over_time(gx), *([] if x is None else [over_time(x)]), *map(over_time, cuts)]
+        tensors += [*map(flat, first), *map(flat, coefficients), *map(flat, sums)]
+        over(g[0].numel() if len(g) else 0, BLOCK, lambda lo, hi: kernel(len(g), self.width, lo, hi, *tensors))
+
+    @cached_property
+    def _reverse_kernel(self) -> Callable[..., None]:
+        return load(population_reverse(self.traced, self.dtype, True), "reverse")

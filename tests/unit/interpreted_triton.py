@@ -1,0 +1,149 @@
+"""Triton's kernels under its interpreter, on the CPU, beside the plain loop. Run by test_triton.py in a process of
+its own: TRITON_INTERPRET=1 must be set before triton is imported."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+import triton.language as tl
+from neuroport_torch import runner
+from neuroport_torch.arena import Fresh
+from neuroport_torch.stepped import Past
+from triton.language.extra import libdevice
+from triton.runtime.interpreter import TensorHandle
+from unit import test_torch_gradients as plain
+from unit.test_torch_gradients import MODELS
+
+from neuroport.program.execute import segment_arrays
+from neuroport.program.schedule import Population
+
+assert os.environ.get("TRITON_INTERPRET") == "1"
+T = 5
+
+
+def lifted(function):
+    """What libdevice is to CUDA: the interpreter has none."""
+    return lambda x: tl.core.tensor(TensorHandle(function(x.handle.data), x.handle.dtype.scalar), x.type)
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch):
+    """Kernels as on CUDA; and every buffer that torch does not fill holds NaN."""
+    monkeypatch.setattr(runner, "language", lambda device: "triton")
+    monkeypatch.setattr(plain, "T", T)
+    for name in ("exp", "expm1", "log", "tanh"):
+        monkeypatch.setattr(libdevice, name, lifted(getattr(np, name)))
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def both(model, precision="float64"):
+    """The executable with kernels, the plain one, and a task for them."""
+    parameters, state, inputs, targets = plain.task(model)
+    return plain.executable(model, True, precision), plain.executable(model, False, precision), (
+        parameters, state, inputs, targets)
+
+
+def everything(found, parameters, state, inputs):
+    """Outputs, records and states of a run by name."""
+    program = found.program
+    record = [(name, what) for name, bound in program.neurons.items() for what in bound.records]
+    ran = found.run(found.load(parameters), state, inputs, record)
+    got = {f"output {name}": value for name, value in ran.outputs.items()}
+    got |= {f"{what} of {name}": value for name, of in ran.records.items() for what, value in of.items()}
+    return got | {f"state {name}": value for name, value in ran.state.items()}
+
+
+def compare(got, expected, rtol=1e-12):
+    assert set(got) == set(expected)
+    for name, value in expected.items():
+        value = np.asarray(value)
+        np.testing.assert_allclose(got[name], value, rtol, rtol * max(1, np.abs(value).max(initial=0)), err_msg=name)
+
+
+def populations(model):
+    return [segment for segment in plain.lower(model).segments if isinstance(segment, Population)]
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if populations(model)])
+def test_population_kernels_give_what_the_plain_loop_gives(name):
+    fused, eager, (parameters, state, inputs, targets) = both(MODELS[name])
+    loops = fused.compiled.describe()
+    assert all(loops[segment.nodes[0]] == "TritonPopulation" for segment in populations(MODELS[name]))
+    compare(everything(fused, parameters, state, inputs), everything(eager, parameters, state, inputs))
+    got, expected = (one.gradients(one.load(parameters), state, inputs, targets) for one in (fused, eager))
+    assert got.loss == pytest.approx(expected.loss, rel=1e-12)
+    assert max(np.abs(g).max() for g in expected.parameters.values()) > 1e-6
+    compare(got.parameters, expected.parameters)
+
+
+def test_float32_spikes_and_membranes_are_the_plain_loops_bit_by_bit():
+    for name in ("trainable tau", "trainable ALIF", "trainable CubaLIF"):
+        fused, eager, (parameters, state, inputs, _) = both(MODELS[name], "float32")
+        got, expected = (everything(one, parameters, state, inputs) for one in (fused, eager))
+        for key, value in expected.items():
+            np.testing.assert_array_equal(got[key], value, err_msg=f"{name}: {key}")
+
+
+@pytest.mark.parametrize("name", ["trainable CubaLIF", "LIF spyx", "own neuron, trained"])
+def test_two_chunks_equal_one_run(name):
+    fused, _, (parameters, state, inputs, _) = both(MODELS[name])
+    whole = everything(fused, parameters, state, inputs)
+    first = everything(fused, parameters, state, {key: x[:2] for key, x in inputs.items()})
+    between = {key.removeprefix("state "): value for key, value in first.items() if key.startswith("state ")}
+    second = everything(fused, parameters, between, {key: x[2:] for key, x in inputs.items()})
+    for key, value in whole.items():
+        chunked = second[key] if key.startswith("state ") else np.concatenate((first[key], second[key]))
+        np.testing.assert_array_equal(chunked, value, err_msg=key)
+
+
+def lying(kind, steps, batch, shape, random):
+    """Numbers (T, B, *shape) that lie in memory in one of several ways."""
+    def draw(*size):
+        return torch.as_tensor(random.normal(0.5, 0.5, size))
+
+    if kind == "dense":
+        return draw(steps, batch, *shape)
+    if kind == "batch first":
+        return draw(batch, steps, *shape).transpose(0, 1)
+    if kind == "neuron first":
+        return draw(*shape, steps, batch).movedim((-2, -1), (0, 1))
+    if kind == "every second":
+        return draw(2 * steps, batch, 2 * shape[0], *shape[1:])[::2, :, ::2]
+    return draw(1, batch, *shape).expand(steps, batch, *shape)  # one for all steps, as a mean over time gives
+
+
+@pytest.mark.parametrize("kind", ["dense", "batch first", "neuron first", "every second", "one for all steps"])
+@pytest.mark.parametrize("steps,batch", [(1, 1), (1, 7), (0, 2), (4, 1), (3, 11)])
+def test_any_size_and_any_strides(kind, steps, batch):
+    model = MODELS["own neuron, trained"]
+    parameters, *_ = plain.task(model)
+    compiled, eager = (plain.executable(model, fused).compiled for fused in (True, False))
+    program, segment = compiled.program, populations(model)[0]
+    (name,) = segment.nodes
+    bound, random = program.neurons[name], np.random.default_rng(steps * 100 + batch)
+    arrays = segment_arrays(program, segment, {key: torch.as_tensor(value) for key, value in parameters.items()})
+    state = {f"{name}.{key}": torch.as_tensor(random.normal(0, 0.5, (batch, *bound.shape))) for key in bound.state}
+    x, g = (lying(kind, steps, batch, bound.shape, random) for _ in range(2))
+    found = []
+    for loop in (compiled.loops[segment], eager.loops[segment]):
+        keep, record = {name: bound.traced.saved}, ((name, "v"), (name, "w"), (name, "v_pre"))
+        ran = loop.forward(arrays, state, {name: x}, keep, record, {}, Fresh())
+        kept = ran.cuts[name]
+        past = {"x": x, **{f"cut.{key}": value for key, value in kept.items()}}
+        if not loop.restores:
+            before = {key: torch.cat((state[f"{name}.{key}"][None], ran.records[name, key]))[:steps]
+                      for key in bound.traced.reads_state}
+            past |= {f"s.{key}": value for key, value in before.items()}
+        back = loop.reverse(arrays, Past({name: past}, ran.cuts, state), {name: g}, {}, Fresh()) if steps else None
+        found.append({"out": ran.outputs[name], **ran.state, **{f"cut {key}": value for key, value in kept.items()}})
+        found[-1] |= {} if back is None else {"x": back.given[name], **back.coefficients[name]}
+    compare(*found)
+
+

@@ -1,0 +1,98 @@
+"""Triton's kernels without a GPU: interpreted, in a process of their own, and compiled for CUDA."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+triton = pytest.importorskip("triton", reason="triton is made for Linux, and comes with torch's GPU builds")
+
+from neuroport_torch.kernels.load import load  # noqa: E402
+from neuroport_torch.kernels.triton import population_forward, population_reverse  # noqa: E402
+from neuroport_torch.kernels.triton_tiles import TABLE  # noqa: E402
+from neuroport_torch.runner import OLDEST, language  # noqa: E402
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+from unit.test_torch_gradients import MODELS  # noqa: E402
+
+from neuroport.program.lower import lower  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+KINDS = ["LIF", "IF", "ALIF", "CubaLIF", "CubaLI", "Threshold and I", "trainable ALIF", "own neuron, trained",
+         "LIF snntorch hard", "LIF many spikes", "ATan", "Sigmoid", "Triangular", "Boxcar", "Gaussian",
+         "StraightThrough", "Bump"]
+
+
+def test_interpreted_kernels_give_what_the_plain_loop_gives(tmp_path):
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/unit/interpreted_triton.py"],
+        cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def compiled(monkeypatch, tmp_path):
+    """A function that compiles a kernel's text for a GPU, without one."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+    def compiled(source, name, capability, tile=TABLE[0], pointer="*fp32"):
+        kernel = load(source, name)
+        kinds, values = {}, {"BLOCK": tile.block, "AHEAD": tile.ahead}
+        for parameter in kernel.params:
+            own = parameter.name
+            stride = own.rsplit("_", 1)[0] in ("x", "gout") and "_" in own
+            if parameter.is_constexpr:
+                kinds[own] = "constexpr"
+                values.setdefault(own, False)
+            else:
+                kinds[own] = "i64" if stride else "i32" if own in ("steps", "width", "lanes") else pointer
+        places = {(place,): values[own] for place, own in enumerate(kinds) if own in values}
+        return triton.compile(
+            ASTSource(kernel, kinds, places), GPUTarget("cuda", capability, 32),
+            {"num_warps": tile.warps, "enable_fp_fusion": False})
+
+    return compiled
+
+
+def sources(name, dtype="float32"):
+    """The kernels of each population of a model, (function, text)."""
+    for bound in lower(MODELS[name]).neurons.values():
+        written = [f"cut.{key}" for key in bound.traced.saved] + ["s.v"]
+        yield "forward", population_forward(bound.traced, written, dtype)
+        yield "reverse", population_reverse(bound.traced, dtype)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_neurons_kernels_compile_for_cuda(compiled, name):
+    for kernel, text in list(sources(name))[:4]:
+        for capability in (80, 90):
+            assert compiled(text, kernel, capability).asm["cubin"]
+
+
+def test_every_tile_compiles(compiled):
+    for tile in TABLE:
+        for kernel, text in list(sources("CubaLIF"))[:2]:
+            assert compiled(text, kernel, 90, tile).asm["cubin"]
+
+
+def test_float64_compiles_and_no_multiplication_is_fused_with_an_addition(compiled):
+    for dtype, pointer in (("float32", "*fp32"), ("float64", "*fp64")):
+        for kernel, text in list(sources("trainable tau", dtype))[:2]:
+            machine = compiled(text, kernel, 90, pointer=pointer).asm["ptx"]
+            kind = pointer.removeprefix("*fp")
+            assert f"mul.f{kind}" in machine or f"mul.rn.f{kind}" in machine
+            assert f"fma.rn.f{kind}" not in machine
+
+
+def test_kernels_are_for_gpus_of_the_tested_kinds(monkeypatch):
+    device = torch.device("cuda")
+    for capability, expected in ((OLDEST, "triton"), ((9, 0), "triton"), ((7, 5), None)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        assert language(device) == expected
