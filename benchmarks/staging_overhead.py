@@ -41,8 +41,10 @@ from neuroport.model.augmentation import (
     Mix,
     NoiseSpikes,
     SpikeDropout,
+    Thinning,
     TimeJitter,
     TimeShift,
+    TimeStretch,
 )
 from neuroport.model.losses import CrossEntropy
 from neuroport.model.optimizers import Adam
@@ -61,6 +63,8 @@ AUGMENTATIONS: dict[str, tuple[Augmentation, ...]] = {
     "TimeJitter(reach=2 steps)": (TimeJitter(reach=2e-3),),
     "Mix(share=0.5)": (Mix(share=0.5),),
     "Crop(duration=100 of 128 steps)": (Crop(duration=0.1),),
+    "TimeStretch(most=1.25)": (TimeStretch(most=1.25),),
+    "Thinning(most=0.5)": (Thinning(most=0.5),),
 }
 AUGMENTATIONS["the first four"] = sum(list(AUGMENTATIONS.values())[:4], ())
 # more batches than in the other benchmarks: an epoch's order and partners are drawn once for all of them. A learning
