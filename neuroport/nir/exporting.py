@@ -12,13 +12,13 @@ import numpy as np
 from neuroport.dynamics.discretize import Step
 from neuroport.errors import InvalidData, Problem
 from neuroport.model.graph import Model
-from neuroport.model.neurons import Neuron
 from neuroport.model.nodes import Misfit
 from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
 from neuroport.nir.extension import of_graph, of_node
 from neuroport.nir.flat import flatten, place_delays
 from neuroport.nir.hdf5 import save
 from neuroport.nir.presets import PRESETS, Preset
+from neuroport.nir.suiting import nested, suited
 from neuroport.nir.to_nir import Writing, standard_node, unsaid
 from neuroport.program.arrays import check_parameters
 from neuroport.program.lower import Program, lower
@@ -34,9 +34,10 @@ def write(
     """Write a model and its parameters as a NIR file, whole or not at all; ``read`` gives both back bit by bit.
 
     numerics: the preset by which the file will be read elsewhere, so that time constants are written under which
-    that platform takes our steps; None: the model's own time constants. strict: refuse what NIR's standard cannot
-    say (a subtractive reset, an adaptive threshold, ...) in place of putting it into the file's metadata.
-    Returns what only the metadata say. Raises InvalidData, NotWritten.
+    that platform takes our steps, in the form that its importer understands (see ``suiting``); None: the model's own
+    time constants. Where a platform knows one dt alone, times are scaled so that our steps are its steps. strict:
+    refuse what NIR's standard cannot say (a subtractive reset, an adaptive threshold, ...) in place of putting it into
+    the file's metadata. Returns what only the metadata say. Raises InvalidData, NotWritten.
     """
     file = exported(model, parameters, numerics=numerics, strict=strict)
     save(path, file)
@@ -49,30 +50,38 @@ def exported(
     """The contents that ``write`` writes; findings: what only the metadata say."""
     program = lower(model)
     held = check_parameters(program, parameters)
-    target = _target(numerics, model.dt)
+    preset = _preset(numerics)
+    target = None if preset is None else Step(preset.dt or model.dt, preset.numerics.discretization)
     problems: list[Problem] = []
     nodes: dict[str, NirNode] = {}
-    findings = []
-    for name, node in model.nodes.items():
-        own = {full.rsplit(".", 1)[1]: value for full, value in held.items() if full.rsplit(".", 1)[0] == name}
+    findings: list[Finding] = []
+    own = {name: {full.rsplit(".", 1)[1]: value for full, value in held.items() if full.rsplit(".", 1)[0] == name}
+           for name in model.nodes}
+    for name in model.nodes:
         try:
-            standard = standard_node(Writing(program, name, own, target if isinstance(node, Neuron) else None))
+            nodes[name] = standard_node(Writing(program, name, own[name], target))
         except Misfit as misfit:
             problems.append(misfit.problem.under(name))
             continue
         findings += [Finding(name, f"{words}: said in the metadata alone") for words in unsaid(program, name)]
-        nodes[name] = replace(standard, metadata=of_node(node.model_dump(mode="json"), standard, own))
     mend = "change the model, or write with strict=False: the metadata then say it"
     problems += [Problem(finding.path, finding.words.split(":")[0] + ", which NIR cannot say", mend)
                  for finding in findings if strict]
     if problems:
         raise InvalidData(problems, "model for a NIR file")
-    graph = _linked(program, nodes)
+    graph = _linked(program, nodes, target or Step(model.dt, "euler"))
+    if preset is not None and target is not None:
+        graph = suited(graph, preset, target.dt)
+    described = {name: replace(graph.nodes[name], metadata=of_node(
+        node.model_dump(mode="json"), graph.nodes[name], own[name])) for name, node in model.nodes.items()}
+    graph = replace(graph, nodes={**graph.nodes, **described})
+    if preset is not None and preset.nests:
+        graph = nested(graph)
     return NirFile(replace(graph, metadata=of_graph(model, graph)), VERSION, tuple(findings))
 
 
-def _target(numerics: Any, dt: float) -> Step | None:
-    """The steps of the platform that will read the file."""
+def _preset(numerics: Any) -> Preset | None:
+    """The platform that will read the file."""
     if numerics is None:
         return None
     preset = PRESETS.get(numerics) if isinstance(numerics, str) else numerics
@@ -83,10 +92,10 @@ def _target(numerics: Any, dt: float) -> Step | None:
         mend = "write the file with numerics='norse' and fold r and w_in into the weights beforehand"
         wrong = f"{preset.name} reads no gains, so no time constants would give it our steps"
         raise InvalidData([Problem("numerics", wrong, mend)], "NIR export")
-    return Step(dt, preset.numerics.discretization)
+    return preset
 
 
-def _linked(program: Program, nodes: dict[str, NirNode]) -> NirGraph:
+def _linked(program: Program, nodes: dict[str, NirNode], step: Step) -> NirGraph:
     """The graph with its edges; a delay is a node on its way, but for the one step that closes a cycle."""
     edges = [(edge.source, edge.target) for edge in program.model.edges]
     bare = NirGraph(nodes=nodes, edges=tuple(edges))
@@ -98,7 +107,7 @@ def _linked(program: Program, nodes: dict[str, NirNode]) -> NirGraph:
             linked.append((edge.source, edge.target))
             continue
         name = _free(f"delay_{edge.source}_{edge.target}", nodes)
-        seconds = np.full(program.leaving[edge.source], edge.delay * program.model.dt, np.float32)
+        seconds = np.full(program.leaving[edge.source], edge.delay * step.dt, np.float32)
         nodes[name] = NirNode("Delay", {"delay": seconds})
         linked += [(edge.source, name), (name, edge.target)]
     return NirGraph(nodes=nodes, edges=tuple(linked))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,11 @@ STANDARD = ("weight", "bias")  # arrays that are read from the standard's fields
 Array = np.ndarray
 
 
-def digest_of(node: NirNode) -> str:
-    """A name for what the standard's fields of a node say."""
+def digest_of(node: NirNode, whole: bool = False) -> str:
+    """A name for what the standard's fields of a node say; without weights and biases unless it is ``whole``."""
     found = hashlib.blake2b(node.type.encode(), digest_size=12)
     for name, value in sorted(node.fields.items()):
-        if name not in STANDARD:
+        if whole or name not in STANDARD:
             array = np.asarray(value)
             found.update(f"{name} {array.dtype.str} {array.shape}".encode())
             found.update(array.astype(array.dtype.newbyteorder("<")).tobytes() if array.dtype.kind in "biuf"
@@ -39,15 +39,25 @@ def digest_of(node: NirNode) -> str:
 
 def shape_of(graph: NirGraph) -> str:
     """A name for a graph's nodes, their types and its edges, whatever their order."""
-    nodes = sorted((name, node.type) for name, node in graph.nodes.items())
+    nodes = sorted((name, shape_of(node) if isinstance(node, NirGraph) else node.type)
+                   for name, node in graph.nodes.items())
     return hashlib.blake2b(json.dumps([nodes, sorted(graph.edges)]).encode(), digest_size=12).hexdigest()
 
 
 def of_node(description: Mapping[str, Any], standard: NirNode, arrays: Mapping[str, Array]) -> Fields:
-    """The metadata of one node."""
-    found: Fields = {TEXT: json.dumps({"node": description, "digest": digest_of(standard)})}
-    kept = {name: np.asarray(value) for name, value in arrays.items() if name not in STANDARD}
+    """The metadata of one node. Where it was given other weights than ours for a platform's sake, they hold ours."""
+    held = {name: np.asarray(value) for name, value in arrays.items()}
+    moved = any(_differs(held.get(name), standard.fields.get(name)) for name in STANDARD)
+    found: Fields = {TEXT: json.dumps({"node": description, "digest": digest_of(standard, moved), "moved": moved})}
+    kept = {name: value for name, value in held.items() if moved or name not in STANDARD}
     return {**found, ARRAYS: kept} if kept else found
+
+
+def _differs(ours: Array | None, written: Any) -> bool:
+    """Whether a file's weight or bias is not ours; zeros may stand where we have none."""
+    if ours is None:
+        return written is not None and bool(np.any(written))
+    return written is None or not np.array_equal(ours, written)
 
 
 def of_graph(model: Model, graph: NirGraph) -> Fields:
@@ -81,6 +91,15 @@ def _changed(path: str, wrong: str) -> InvalidData:
     return InvalidData([Problem(path or "the graph", wrong, mend)], "NIR file written by neuroport")
 
 
+def _by_name(graph: NirGraph) -> Iterator[tuple[str, NirNode]]:
+    """The nodes that neuroport described, those of nested graphs by their own names too."""
+    for name, node in graph.nodes.items():
+        if isinstance(node, NirGraph):
+            yield from _by_name(node)
+        elif TEXT in node.metadata:
+            yield name, node
+
+
 def restored(graph: NirGraph) -> tuple[Model, dict[str, Array]]:
     """The model that neuroport wrote, with the parameters that stand there now.
 
@@ -93,10 +112,11 @@ def restored(graph: NirGraph) -> tuple[Model, dict[str, Array]]:
     if said.get("shape") != shape_of(graph):
         raise _changed("", "nodes or edges were changed since neuroport wrote it")
     nodes, arrays = {}, {}
+    held_nodes = dict(_by_name(graph))
     for name in said.get("nodes", ()):
-        node = graph.nodes.get(name)
+        node = held_nodes.get(name)
         about = None if node is None else _said(name, node)
-        if node is None or about is None or about.get("digest") != digest_of(node):
+        if node is None or about is None or about.get("digest") != digest_of(node, bool(about.get("moved"))):
             raise _changed(name, "this node was changed since neuroport wrote it")
         nodes[name] = about.get("node")
         held = {**{field: node.fields[field] for field in STANDARD if node.fields.get(field) is not None},

@@ -14,6 +14,7 @@ from typing import Literal
 from neuroport.model.numerics import Numerics
 
 Reset = Literal["soft", "hard", "none"]
+Gains = Literal["full", "one"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Preset:
     weight_bits: weights are cut to whole numbers of so many bits, with one scale for all that reaches a population,
     thresholds and biases scaled alike. constant_bias: a bias acts on the membrane, past the synapse, as what the
     synapse would settle at. evidence: recordings, papers or code on which this rests.
+
+    For files that are written for it: dt: the only step that its importer knows (s). gains: by NIR type, the only r
+    and w_in that its importer takes or heeds: "full", under which an input counts fully in a step, or "one". nests: a
+    recurrence must be a nested graph.
     """
 
     name: str
@@ -44,6 +49,9 @@ class Preset:
     hop: int = 0
     weight_bits: int | None = None
     constant_bias: bool = False
+    dt: float | None = None
+    gains: Mapping[str, Gains] = field(default_factory=dict)
+    nests: bool = False
 
     def of(self, kind: str, reset: Reset) -> Numerics:
         """The numerics of a neuron whose NIR type is ``kind``."""
@@ -54,12 +62,14 @@ class Preset:
 _PRESETS = (
     Preset(
         "norse", Numerics(discretization="euler"), bias_at_start=False, resets_to_zero=True,
+        gains={"IF": "one", "LIF": "one"},
         evidence="Forward Euler, reset by hand to soft or hard. Equal to the NIR paper's recordings: one LIF (voltages "
         "to 5e-8), every hidden spike of the Braille file with bias, the first layer of the CNN. The bias of a "
         "recurrence is absent at t = 0. Accuracies 94.29 and 93.57 % as published.",
     ),
     Preset(
         "snntorch", Numerics(discretization="euler", reset_rule="snntorch", reset_gradient=False), if_decay=0.9,
+        dt=1e-4, gains={"IF": "one", "LIF": "full", "CubaLIF": "full"}, nests=True,
         evidence="Forward Euler; no reset within the step after one that fired already. Equal to the paper's "
         "recordings: all 9,728 and 10,240 hidden spikes of the Braille files, accuracies 95.00 and 92.14 %. Its "
         "importer runs IF as Leaky with beta 0.9: equal in all 12,288,000 entries of the CNN's first layer.",

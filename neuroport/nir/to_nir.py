@@ -146,7 +146,8 @@ def _dropout(of: Writing) -> NirNode:
 
 
 def _delay(of: Writing) -> NirNode:
-    return NirNode("Delay", {"delay": _field(of.value("delay"))})
+    scale = 1.0 if of.target is None else of.target.dt / of.program.model.dt
+    return NirNode("Delay", {"delay": _field(of.value("delay") * scale)})
 
 
 # --- neurons ------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def _low_pass(of: Writing, tau: str, decay: str) -> tuple[Array, Array]:
     """
     own = of.bound.step
     given = of.arrays.get(decay, getattr(of.node, decay))
-    if given is None and (of.target is None or of.target.method == own.method):
+    if given is None and (of.target is None or of.target == own):
         return of.value(tau), np.ones(of.leaving)
     target = of.target or own._replace(method="euler")
     ours = own.low_pass(of.value(tau)) if given is None else own.low_pass(None, of.value(decay))
