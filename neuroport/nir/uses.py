@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,15 @@ def _gain(node: NirNode, dt: float | None) -> bool:
     return any(_off(field, _per_step(tau))(node, dt) for field, tau in pairs)
 
 
+def _uneven_gain(node: NirNode, dt: float | None) -> bool:
+    """Whether a snnTorch neuron would need several thresholds: they are scaled in place of the inputs."""
+    gain, tau = (numbers(node, name) for name in (("r", "tau") if node.type == "LIF" else ("w_in", "tau_syn")))
+    if tau is None or (gain is not None and not broadcast(gain, tau)):
+        return False
+    scale = (1.0 if gain is None else gain) / tau
+    return not np.allclose(scale, scale.flat[0], rtol=1e-5, atol=0)
+
+
 def _text_padding(node: NirNode, dt: float | None) -> bool:
     value = node.fields.get("padding")
     return (value.decode() if isinstance(value, bytes) else str(value)) == "same"
@@ -109,6 +118,7 @@ USES: Mapping[str, Use] = {
                   _uneven("v_threshold", "v_reset", "r", "tau", "tau_mem", "tau_syn", "v_leak", "w_in"),
                   (*LEAKY, "IF")),
     "uneven tau": Use("time constants that differ", _uneven("tau", "tau_mem", "tau_syn"), LEAKY),
+    "uneven gain": Use("input gains that differ", _uneven_gain, ("LIF", "CubaLIF")),
     "tau below 1": Use("time constants below 1, such as seconds", _is("tau", lambda tau: tau < 1), ("LI", "LIF")),
     "r is not 1/dt": Use("r other than 1/dt", _off("r", lambda node, step: 1.0 / step.dt), ("IF",)),
     "r is not tau/dt": Use("r other than tau_mem/dt", _off("r", _per_step("tau_mem")), ("CubaLIF",)),
@@ -133,9 +143,22 @@ def uses_of(node: NirNode, dt: float | None) -> list[str]:
         return [name for name, use in USES.items() if node.type in use.types and use.holds(node, dt)]
 
 
+def _closes(edges: Iterable[tuple[str, str]]) -> bool:
+    """Whether edges make a cycle: whether some are left when those that start where none ends are taken away."""
+    left = list(edges)
+    while left:
+        ends = {target for _, target in left}
+        rest = [edge for edge in left if edge[0] in ends]
+        if len(rest) == len(left):
+            return True
+        left = rest
+    return False
+
+
 def uses_of_graph(graph: NirGraph, cyclic: bool) -> list[str]:
     """Of the graph as a whole. cyclic: whether it has a cycle."""
     found = ["cycle"] if cyclic else []
+    found += ["plain cycle"] if _closes(graph.edges) else []
     if any(isinstance(node, NirGraph) for node in graph.nodes.values()):
         found.append("nested")
     for kind in ("Input", "Output"):
@@ -148,6 +171,6 @@ def uses_of_graph(graph: NirGraph, cyclic: bool) -> list[str]:
 
 
 GRAPH_USES: Mapping[str, str] = {
-    "cycle": "a recurrence", "nested": "a nested graph", "several Inputs": "several inputs",
-    "several Outputs": "several outputs", "branches": "edges that split or join",
+    "cycle": "a recurrence", "plain cycle": "a recurrence in no nested graph", "nested": "a nested graph",
+    "several Inputs": "several inputs", "several Outputs": "several outputs", "branches": "edges that split or join",
 }
