@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
 from neuroport.nir.contents import NirFile, NirGraph, NirNode
-from neuroport.nir.shapes import ELEMENTWISE, Shape, shape_out
+from neuroport.nir.legacy import NEEDED
+from neuroport.nir.shapes import ELEMENTWISE, KNOWN, Shape, shape_out
 
 FLOATS = ("<f4", "<f8", "<f2", ">f4")
 # every text that HDF5 can hold as a name or a value: no NUL, no lone surrogate
@@ -116,6 +117,34 @@ def any_graphs(draw: Any, depth: int = 2) -> NirGraph:
 
 
 any_files = st.builds(lambda graph, version, extra: NirFile(graph, version, extra=extra), any_graphs(), texts, fields)
+
+
+FIELDS = sorted({name for names in NEEDED.values() for name in names} | {
+    "shape", "input_shape", "input_type", "start_dim", "end_dim", "v_reset", "w_in", "weights", "v_th", "theta"})
+odd_numbers = st.one_of(st.integers(-2, 5), st.sampled_from([np.nan, np.inf, 2.5, 1 << 40]))
+odd_sizes = st.lists(odd_numbers, max_size=4).map(np.array)
+odd_values = st.one_of(arrays(), st.none(), texts, odd_sizes, odd_sizes.map(lambda sizes: sizes.reshape(-1, 1)),
+                       st_np.arrays("f4", st_np.array_shapes(min_dims=0, max_dims=4, max_side=3)),
+                       st.integers(-1, 3).map(np.array), st.just({"a": np.zeros(2)}))
+
+
+@st.composite
+def senseless_graphs(draw: Any, depth: int = 1) -> NirGraph:
+    """Nodes of NIR's types with NIR's fields, which hold anything at all; edges between any of them."""
+    node = st.builds(NirNode, st.sampled_from(sorted(KNOWN - {"NIRGraph"})),
+                     st.dictionaries(st.sampled_from(FIELDS), odd_values, max_size=6))
+    made = st.one_of(node, whole_nodes, senseless_graphs(depth=depth - 1)) if depth else st.one_of(node, whole_nodes)
+    nodes = draw(st.dictionaries(st.sampled_from("abcdef"), made, min_size=1, max_size=5))
+    ends = st.sampled_from(list(nodes))
+    return NirGraph(nodes=nodes, edges=tuple(draw(st.lists(st.tuples(ends, ends), max_size=6))))
+
+
+# nodes that lack nothing, so that some of those graphs are repaired and not refused
+whole_nodes = st.one_of(
+    st.builds(ones, st.sampled_from(sorted(ELEMENTWISE)), st.sampled_from([(), (1,), (3,), (2, 3, 3)])),
+    st.builds(end, st.sampled_from(["Input", "Output"]), st.sampled_from([(3,), (2, 3, 3), (1, 3)])),
+    st.sampled_from([conv2d((2, 2, 3, 3), (3, 3)), conv2d((2, 2, 2, 2), None), pool("AvgPool2d"), linear(3, 3),
+                     flatten((2, 3, 3), 1), NirNode("Input"), NirNode("Output"), NirNode("Flatten"), recurrent(3)]))
 
 
 class _Growing:

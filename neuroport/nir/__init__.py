@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from neuroport.nir.hdf5 import save as save
     from neuroport.nir.importing import NirWarning as NirWarning
     from neuroport.nir.importing import read as read
+    from neuroport.nir.limits import Limits as Limits
     from neuroport.nir.presets import PRESETS as PRESETS
     from neuroport.nir.presets import Preset as Preset
     from neuroport.nir.report import info as info
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 _LAZY = {
     "read": "importing:read", "NirWarning": "importing:NirWarning", "write": "exporting:write",
     "load": "hdf5:load", "save": "hdf5:save", "check": "checking:check", "info": "report:info",
-    "PRESETS": "presets:PRESETS", "Preset": "presets:Preset",
+    "Limits": "limits:Limits", "PRESETS": "presets:PRESETS", "Preset": "presets:Preset",
     **{name: f"contents:{name}" for name in ("Finding", "NirFile", "NirGraph", "NirNode")},
 }
 
 __all__ = [
-    "Finding", "NirFile", "NirGraph", "NirNode", "NirWarning", "PRESETS", "Preset", "check", "info", "load", "read",
-    "save", "write",
+    "Finding", "Limits", "NirFile", "NirGraph", "NirNode", "NirWarning", "PRESETS", "Preset", "check", "info", "load",
+    "read", "save", "write",
 ]
 
 

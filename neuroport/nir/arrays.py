@@ -10,43 +10,17 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5s, h5t, h5z
 
-from neuroport.errors import InvalidData, Problem
+from neuroport.errors import InvalidData
+from neuroport.nir.budget import DAMAGED, Budget, damaged, decoded, refused
 from neuroport.nir.contents import Value
-from neuroport.nir.limits import Limits
 from neuroport.nir.marks import BYTES, KIND, NONE, UNICODE
+from neuroport.nir.texts import read_texts
 
 # each at most once in a data set: a filter that unpacks what another unpacked multiplies what it makes
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_SZIP, h5z.FILTER_LZF}
 MOST_UNPACKED = 1100  # bytes that a packed byte can become: 1032 with gzip
-PIECE = 4096  # texts read at once
 POINTER = 16  # bytes of a text's place
-DAMAGED = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError)
 REPACK = "write it again with a plain array of numbers or texts"
-
-
-class Budget:
-    """What is left of the limits while a file is read. Each way of spending raises InvalidData when they are met."""
-
-    def __init__(self, limits: Limits, file_size: int):
-        self.limits, self.file_size = limits, file_size
-        self.bytes, self.items = limits.bytes, limits.items
-
-    def spend_bytes(self, count: int, path: str) -> None:
-        if count > self.bytes:
-            raise refused(path, f"declares {count:,} bytes, {self.bytes:,} are left of {self.limits.bytes:,} in all",
-                          f"if the file is to be trusted: limits=Limits(bytes={_power(count + self.limits.bytes)})")
-        self.bytes -= count
-
-    def spend_items(self, count: int, path: str) -> None:
-        if count > self.items:
-            raise refused(path, f"holds {count:,} items, {self.items:,} are left of {self.limits.items:,} in all",
-                          f"if the file is to be trusted: limits=Limits(items={_power(count + self.limits.items)})")
-        self.items -= count
-
-
-def refused(path: str, wrong: str, mend: str = "") -> InvalidData:
-    """The error for one place of a file."""
-    return InvalidData([Problem(path, wrong, mend)], "NIR file")
 
 
 def read_value(dataset: Any, path: str, budget: Budget) -> Value:
@@ -58,7 +32,7 @@ def read_value(dataset: Any, path: str, budget: Budget) -> Value:
         dtype = _dtype(dataset, path)
         _check_storage(dataset, dtype, path, budget)
         if dtype.kind == "O":
-            texts = _texts(dataset, path, budget)
+            texts = read_texts(dataset, path, budget)
             if kind is not None and UNICODE.fullmatch(kind):
                 budget.spend_bytes(texts.size * np.dtype(kind).itemsize, path)
                 return texts.astype(kind)
@@ -76,32 +50,24 @@ def read_value(dataset: Any, path: str, budget: Budget) -> Value:
         raise damaged(path, error) from None
 
 
-def damaged(path: str, error: Exception) -> InvalidData:
-    words = " ".join(str(error).split()) or type(error).__name__
-    return refused(path, f"cannot be read: {words:.200}", "fetch the file again, or export it again: it is damaged")
+def mark(thing: Any, name: str, path: str, budget: Budget, various: bool = False) -> str | None:
+    """The text of an attribute, None where there is none.
 
-
-def mark(thing: Any, name: str, path: str, budget: Budget) -> str | None:
-    """The text of an attribute, None where there is none."""
+    various: of variable length too, as nir writes it; nothing bounds the room that HDF5 makes for such a one.
+    """
     try:
         if not h5a.get_num_attrs(thing) or not h5a.exists(thing, name.encode()):
             return None
         attribute = h5a.open(thing, name.encode())
-        if attribute.shape != () or h5py.check_string_dtype(attribute.dtype) is None:
-            raise refused(f"{path}@{name}", "is no text", "remove this attribute")
+        kind = h5py.check_string_dtype(attribute.dtype)
+        if attribute.shape != () or kind is None or (kind.length is None and not various):
+            raise refused(f"{path}@{name}", "is no text of fixed length", "remove this attribute")
         budget.spend_bytes(attribute.dtype.itemsize, f"{path}@{name}")
         held = np.empty((), attribute.dtype)
         attribute.read(held)
     except DAMAGED as error:
         raise damaged(f"{path}@{name}", error) from None
     return decoded(held[()], f"{path}@{name}")
-
-
-def decoded(value: Any, path: str) -> str:
-    try:
-        return value if isinstance(value, str) else bytes(value or b"").decode("utf-8")
-    except UnicodeDecodeError:
-        raise refused(path, "is no UTF-8 text", "write it again as UTF-8") from None
 
 
 def _dtype(dataset: Any, path: str) -> np.dtype[Any]:
@@ -163,37 +129,3 @@ def _check_packed(dataset: Any, filters: list[int], size: int, path: str, budget
             unpacked = len(raw) if chunk.size <= size else size + 1
         if unpacked > size or not raw:
             raise refused(path, f"has a chunk that unpacks to more than the {size:,} bytes declared", REPACK)
-
-
-def _texts(dataset: Any, path: str, budget: Budget) -> np.ndarray:
-    """Texts of variable length, as an array of str. Read in pieces: their lengths stand nowhere beforehand."""
-    shape = dataset.shape
-    count = math.prod(shape)
-    if not shape:
-        held = np.empty((), object)
-        dataset.read(h5s.ALL, h5s.ALL, held)
-        budget.spend_bytes(len(held[()] or b""), path)
-        return _as_text(held, path)
-    found = np.empty(count, object)
-    # a text is no longer than the file: so many at once fit what is left
-    piece = max(1, min(PIECE, budget.bytes // max(1, budget.file_size)))
-    space = dataset.get_space()
-    for start in range(0, count, piece):
-        part = np.empty(min(piece, count - start), object)
-        places = np.unravel_index(np.arange(start, start + len(part)), shape)
-        space.select_elements(np.stack(places, axis=1))
-        dataset.read(h5s.create_simple(part.shape), space, part)
-        budget.spend_bytes(sum(len(text or b"") for text in part), path)
-        found[start : start + len(part)] = part
-    return _as_text(found, path).reshape(shape)
-
-
-def _as_text(held: np.ndarray, path: str) -> np.ndarray:
-    texts = np.empty(held.shape, object)
-    for index, text in np.ndenumerate(held):
-        texts[index] = decoded(text or b"", path)
-    return texts
-
-
-def _power(count: int) -> int:
-    return 1 << max(count - 1, 1).bit_length()

@@ -11,8 +11,10 @@ import h5py
 from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5p
 
 from neuroport.errors import InvalidData
-from neuroport.nir.arrays import DAMAGED, Budget, damaged, decoded, mark, read_value, refused
+from neuroport.nir.arrays import mark, read_value
+from neuroport.nir.budget import DAMAGED, Budget, damaged, decoded, refused, trusted
 from neuroport.nir.contents import Value
+from neuroport.nir.heaps import check_heaps
 from neuroport.nir.limits import Limits
 from neuroport.nir.marks import KIND, NAME
 
@@ -34,10 +36,12 @@ def opened(path: Path, limits: Limits) -> Iterator[tuple[Member, Groups]]:
     try:
         with h5py.File(path, "r") as file:
             try:
+                address_size, length_size = file.id.get_create_plist().get_sizes()
+                check_heaps(path, length_size)
                 root = h5g.open(file.id, b"/")
             except DAMAGED as error:
                 raise damaged("/", error) from None
-            yield Member("", "", "", root), Groups(Budget(limits, path.stat().st_size))
+            yield Member("", "", "", root), Groups(Budget(limits, path, address_size))
     except InvalidData as error:
         raise InvalidData(error.problems, f"NIR file {path}") from None
     except FileNotFoundError:
@@ -71,8 +75,8 @@ class Groups:
     def members(self, group: Any, path: str, depth: int) -> list[Member]:
         """What a group holds: in the order of creation where the file keeps it, else in HDF5's own."""
         if depth > self.budget.limits.depth:
-            mend = f"if the file is to be trusted: limits=Limits(depth={2 * depth})"
-            raise refused(path, f"lies more than {self.budget.limits.depth} groups deep", mend)
+            wrong = f"lies more than {self.budget.limits.depth} groups deep"
+            raise refused(path, wrong, trusted("depth", depth))
         try:
             self._visit(group, path)
             self.budget.spend_items(group.get_num_objs(), path or "/")

@@ -94,7 +94,9 @@ def _input_weight(node: NirNode) -> Mended:
 
 def _axes(node: NirNode) -> Mended:
     shape = node.fields.get("shape")
-    if node.type not in ("Input", "Output") or not isinstance(shape, np.ndarray) or shape.ndim:
+    if node.type not in ("Input", "Output") or not isinstance(shape, np.ndarray):
+        return node, []
+    if shape.ndim or shape.dtype.kind not in "iu":
         return node, []
     return _with(node, {**node.fields, "shape": shape.reshape(1)}), [f"its shape {int(shape)} is the shape ({shape},)"]
 

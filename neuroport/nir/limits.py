@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MOST_BYTES = 1 << 30  # of all arrays and texts, unpacked
-MOST_ITEMS = 100_000  # nodes, fields and groups; a network has hundreds
+MOST_ITEMS = 50_000  # nodes, fields and groups: half a minute to read; a network has hundreds
 MOST_EDGES = 1_000_000
 MOST_CHUNKS = 100_000  # of one array: each costs a look-up, present in the file or not
 DEEPEST = 64  # groups within groups; a nested graph takes two
@@ -15,7 +15,7 @@ DEEPEST = 64  # groups within groups; a nested graph takes two
 class Limits:
     """bytes: of all arrays and texts. items: nodes, fields and groups. chunks: of one array. depth: of groups.
 
-    A graph that is truly larger is read with ``load(path, limits=Limits(bytes=8 << 30))``.
+    A graph that is truly larger is read with ``npt.nir.load(path, limits=npt.nir.Limits(bytes=8 << 30))``.
     """
 
     bytes: int = MOST_BYTES

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from h5py import h5d, h5g
 
-from neuroport.nir.arrays import decoded, read_value, refused
+from neuroport.nir.arrays import read_value
+from neuroport.nir.budget import decoded, refused, trusted
 from neuroport.nir.contents import Fields, Finding, NirFile, NirGraph, NirNode
 from neuroport.nir.groups import EXPORT, Groups, Member, opened
 from neuroport.nir.limits import Limits
@@ -98,8 +99,8 @@ class _Reader:
             raise refused(member.path, "is no array", "write pairs of names: (edges, 2)")
         shape: tuple[int, ...] = member.thing.shape or ()
         if shape and shape[0] > self.budget.limits.edges:
-            mend = f"if the file is to be trusted: limits=Limits(edges={shape[0]})"
-            raise refused(member.path, f"has {shape[0]:,} edges, more than {self.budget.limits.edges:,}", mend)
+            wrong = f"has {shape[0]:,} edges, more than {self.budget.limits.edges:,}"
+            raise refused(member.path, wrong, trusted("edges", shape[0]))
         if shape == (0,):  # as nir writes a graph without edges
             return
         if len(shape) != 2 or shape[1] != 2:

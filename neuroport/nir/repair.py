@@ -6,6 +6,7 @@ and Input and Output nodes. A graph that has nothing of that kind comes back as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -15,8 +16,9 @@ from neuroport.errors import InvalidData, Problem, listed
 from neuroport.nir import legacy
 from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
 from neuroport.nir.limits import DEEPEST
-from neuroport.nir.shapes import CONVOLUTIONS, ELEMENTWISE, KNOWN, Shape, Shapes, Unfit, infer, shape_out
+from neuroport.nir.shapes import CONVOLUTIONS, ELEMENTWISE, KNOWN, Shape, Shapes, Unfit, flattened, infer, shape_out
 
+MOST_SPREAD = 1 << 22  # neurons that one number is written out for
 NEURONS = frozenset(ELEMENTWISE) - {"Scale", "Delay", "Threshold"}
 
 
@@ -40,10 +42,10 @@ def repaired(file: NirFile) -> NirFile:
             graph = step(graph, infer(graph), log)
         if len(log.findings) == before:
             break
-    log.findings += [one for one in infer(graph).findings if one not in log.findings]
-    log.findings += [Finding(path, f"has the type {node.type}, which NIR does not have")
-                     for path, node in graph.walk() if node.type not in KNOWN]
-    return replace(file, graph=graph, findings=(*file.findings, *log.findings))
+    unknown = [Finding(path, f"has the type {node.type}, which NIR does not have")
+               for path, node in graph.walk() if node.type not in KNOWN]
+    found = dict.fromkeys([*file.findings, *log.findings, *infer(graph).findings, *unknown])
+    return replace(file, graph=graph, findings=tuple(found))
 
 
 class _Log:
@@ -111,14 +113,13 @@ def _without_batch(graph: NirGraph, shapes: Shapes, log: _Log) -> NirGraph:
         wanted = {shapes.into[target] for target in after.get(path, ()) if shapes.into[target] is not None}
         if node.type != "Flatten" or into is None or len(wanted) != 1 or shapes.out[path] in wanted:
             return node
-        first, last = (int(np.asarray(node.fields.get(name, default)).item())
-                       for name, default in (("start_dim", 1), ("end_dim", -1)))
-        moved = {"start_dim": np.array(first - (first > 0)), "end_dim": np.array(last - (last > 0))}
-        shifted = NirNode(node.type, {**node.fields, **moved}, node.metadata)
         try:
+            first, last = flattened(node)
+            moved = {"start_dim": np.array(first - (first > 0)), "end_dim": np.array(last - (last > 0))}
+            shifted = NirNode(node.type, {**node.fields, **moved}, node.metadata)
             fits = shape_out(shifted, into) in wanted
         except Unfit:
-            fits = False
+            return node
         if not fits:
             return node
         log.repaired(path, f"counts its dimensions with the batch: start_dim {first} is {moved['start_dim']}")
@@ -134,8 +135,9 @@ def _with_shapes(graph: NirGraph, shapes: Shapes, log: _Log) -> NirGraph:
     def change(path: str, node: NirNode) -> NirNode:
         if node.type in CONVOLUTIONS and "input_shape" not in node.fields:
             into = shapes.into[path]
-            space = None if into is None else np.array(into[1:] if node.type == "Conv2d" else into[1])
-            return node if space is None else _said(path, node, "input_shape", space, log)
+            if into is None or shapes.out[path] is None:
+                return node
+            return _said(path, node, "input_shape", np.array(into[1:] if node.type == "Conv2d" else into[1]), log)
         if node.type not in ("Input", "Output"):
             return node
         around = [shapes.into[one] for one in after.get(path, ())] if node.type == "Input" else [
@@ -169,7 +171,7 @@ def _spread_out(graph: NirGraph, shapes: Shapes, log: _Log) -> NirGraph:
         short = {name: value for name, value in held.items() if value.shape != into}
         if "w_in" in short and short["w_in"].ndim == 0:
             del short["w_in"]
-        if not short:
+        if not short or math.prod(into) > MOST_SPREAD:
             return node
         log.repaired(path, f"{', '.join(short)} stand for all of shape {into}: given to each")
         filled = {name: np.broadcast_to(value, into).copy() for name, value in short.items()}

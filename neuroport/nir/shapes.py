@@ -31,6 +31,7 @@ ELEMENTWISE: Mapping[str, tuple[str, ...]] = {
 }
 CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2}  # axes of space
 POOLS = ("SumPool2d", "AvgPool2d")
+MOST_AXES, LARGEST = 32, 1 << 62  # of a shape; larger ones overflow what they are stored as
 KNOWN = frozenset(ELEMENTWISE) | {"Input", "Output", "NIRGraph", "Affine", "Linear", "Flatten", *CONVOLUTIONS, *POOLS}
 
 
@@ -141,9 +142,13 @@ def _steps(room: int, stride: int, into: Shape) -> int:
     return room // stride + 1
 
 
+def flattened(node: NirNode) -> tuple[int, int]:
+    """The first and the last dimension that a Flatten flattens. Raises Unfit."""
+    return _number(node, "start_dim", 1), _number(node, "end_dim", -1)
+
+
 def _flattened(node: NirNode, into: Shape) -> Shape:
-    first, last = (_number(node, name, default) for name, default in (("start_dim", 1), ("end_dim", -1)))
-    axes = len(into)
+    (first, last), axes = flattened(node), len(into)
     if not (-axes <= first < axes and -axes <= last < axes and first % axes <= last % axes):
         raise Unfit(f"flattens dimensions {first} to {last} of {into}, which has {axes}")
     first, last = first % axes, last % axes
@@ -181,14 +186,14 @@ def _numbers(node: NirNode, name: str, axes: int, least: int) -> Shape:
     """A field of one number for all axes of space, or one for each."""
     value = np.asarray(node.fields.get(name, 0 if name == "padding" else 1))
     if not _whole(value) or value.size not in (1, axes) or value.ndim > 1 or (value < least).any():
-        raise Unfit(f"has {name} {value.tolist()!r:.60}: {axes} whole numbers of at least {least} belong there")
+        raise Unfit(f"has {name} {_shown(value)}: {axes} whole numbers of at least {least} belong there")
     return tuple(int(number) for number in np.broadcast_to(value, axes))
 
 
 def _number(node: NirNode, name: str, default: int) -> int:
     value = np.asarray(node.fields.get(name, default))
     if not _whole(value) or value.size != 1:
-        raise Unfit(f"has {name} {value.tolist()!r:.60}: a whole number belongs there")
+        raise Unfit(f"has {name} {_shown(value)}: a whole number belongs there")
     return int(value.reshape(()))
 
 
@@ -198,14 +203,22 @@ def _sizes(node: NirNode, name: str, axes: int | None = None) -> Shape | None:
     if held is None:
         return None
     value = np.atleast_1d(np.asarray(held))
-    if not _whole(value) or value.ndim != 1 or (value < 0).any() or (axes is not None and value.size not in (1, axes)):
-        raise Unfit(f"has {name} {value.tolist()!r:.60}: a shape belongs there")
+    listed = value.ndim == 1 and value.size <= MOST_AXES and (axes is None or value.size in (1, axes))
+    if not listed or not _whole(value) or (value < 0).any():
+        raise Unfit(f"has {name} {_shown(value)}: a shape belongs there")
     return tuple(int(size) for size in (value if axes is None else np.broadcast_to(value, axes)))
 
 
 def _whole(value: np.ndarray) -> bool:
     """Whether an array holds whole numbers, in whatever dtype a platform wrote them."""
-    return value.dtype.kind in "iu" or (value.dtype.kind == "f" and bool((value == np.floor(value)).all()))
+    if value.dtype.kind != "f":
+        return value.dtype.kind in "iu"
+    return bool((np.isfinite(value) & (value == np.floor(value))).all())
+
+
+def _shown(value: np.ndarray) -> str:
+    """A field's value in words, short however large it is."""
+    return f"{value.tolist()!r:.60}" if value.size <= 8 else f"of shape {value.shape}"
 
 
 def _broadcast(own: Shape, into: Shape) -> Shape | None:
@@ -272,6 +285,8 @@ class _Inference:
     def _try(self, name: str, function: Any, *arguments: Any) -> Shape | None:
         try:
             shape: Shape | None = function(*arguments)
+            if shape is not None and max(shape, default=0) > LARGEST:
+                raise Unfit("has more values along an axis than can be counted")
         except Unfit as unfit:
             finding = Finding(name, str(unfit))
             if finding not in self.findings[name]:

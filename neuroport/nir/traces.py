@@ -16,13 +16,14 @@ import numpy as np
 from h5py import h5a, h5d, h5g
 
 from neuroport.errors import InvalidData, Problem
-from neuroport.nir.arrays import DAMAGED, Budget, damaged, mark, refused
+from neuroport.nir.arrays import mark
+from neuroport.nir.budget import DAMAGED, Budget, damaged, refused
 from neuroport.nir.contents import NirGraph
 from neuroport.nir.groups import Groups, Member, opened
 from neuroport.nir.limits import LIMITS, MOST_BYTES, Limits
 from neuroport.nir.marks import NAME, written_name
 from neuroport.nir.shapes import Shape
-from neuroport.nir.writing import image, packing, put_whole
+from neuroport.nir.writing import image, packing, put_mark, put_whole, true_name
 
 TYPE, SHAPE = "__type__", "neuroport_shape"
 GRAPH, NODE, DENSE, EVENTS, VALUED = (
@@ -136,7 +137,7 @@ def arrays(traces: Traces, dt: float | None = None) -> dict[str, dict[str, np.nd
 def load(path: str | Path, *, limits: Limits = LIMITS) -> dict[str, dict[str, Trace]]:
     """Every trace in a file, by path of the node (names joined by "/") and variable. Raises InvalidData."""
     with opened(Path(path).expanduser(), limits) as (root, groups):
-        if mark(root.thing, TYPE, "/", groups.budget) != GRAPH:
+        if mark(root.thing, TYPE, "/", groups.budget, various=True) != GRAPH:
             raise refused("/", f"is no {GRAPH}", "give a file of recorded activity; graphs are read with hdf5.load")
         found: dict[str, dict[str, Trace]] = {}
         _read_graph(root, groups, "", 0, found)
@@ -180,7 +181,7 @@ def _node_group(file: Any, names: tuple[str, ...], path: str) -> Any:
 def _inside(group: Any, name: str, kind: str, path: str) -> Any:
     nodes = group["nodes"] if "nodes" in group else group.create_group("nodes", track_order=True)
     for held in nodes.values():
-        if held.attrs.get(NAME, held.name.rpartition("/")[2]) == name:
+        if true_name(held) == name:
             if held.attrs[TYPE] != kind or kind == NODE:
                 raise refused(path, "is given as a node and as a graph", "give traces of nodes only")
             return held
@@ -192,7 +193,7 @@ def _group(group: Any, name: str, kind: str) -> Any:
     held = group.create_group(written, track_order=True)
     held.attrs[TYPE] = kind
     if written != name:
-        held.attrs[NAME] = name
+        put_mark(held, NAME, name)
     return held
 
 
@@ -221,7 +222,7 @@ def _write_node(group: Any, variables: Mapping[str, Trace], path: str, compressi
 def _read_graph(group: Member, groups: Groups, place: str, depth: int, found: dict[str, dict[str, Trace]]) -> None:
     nodes = _members(group, groups, depth).get("nodes")
     for member in _members(nodes, groups, depth + 1).values() if nodes else ():
-        kind = mark(member.thing, TYPE, member.path, groups.budget)
+        kind = mark(member.thing, TYPE, member.path, groups.budget, various=True)
         where = f"{place}{member.name}"
         if kind == GRAPH:
             _read_graph(member, groups, f"{where}/", depth + 2, found)
@@ -240,7 +241,8 @@ def _members(group: Member, groups: Groups, depth: int) -> dict[str, Member]:
 
 
 def _read_trace(member: Member, groups: Groups, depth: int) -> Trace:
-    kind, budget = mark(member.thing, TYPE, member.path, groups.budget), groups.budget
+    budget = groups.budget
+    kind = mark(member.thing, TYPE, member.path, budget, various=True)
     held = _members(member, groups, depth)
 
     def array(name: str, kinds: str, axes: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from neuroport.errors import NotWritten
-from neuroport.nir.arrays import refused
+from neuroport.nir.budget import refused
 from neuroport.nir.contents import NirFile, NirGraph, NirNode, Value, plain
 from neuroport.nir.limits import DEEPEST
 from neuroport.nir.marks import BYTES, KIND, NAME, NONE, written_name
@@ -49,6 +49,19 @@ def write_file(path: Path, content: NirFile, compression: int | None) -> None:
         writer.node(file.create_group("node", track_order=True), content.graph, "/node", 0)
         writer.group(file, _without(content.extra, ("version", "node"), ""), "", 0)
         put_whole(path, file)
+
+
+def put_mark(held: Any, name: str, text: str) -> None:
+    """An attribute of fixed length: one of variable length could claim any."""
+    content = text.encode()
+    held.attrs.create(name, np.array(content, f"S{max(1, len(content))}"),
+                      dtype=h5py.string_dtype("utf-8", max(1, len(content))))
+
+
+def true_name(held: Any) -> str:
+    """The name of a thing that was put into a file: as its mark says, else as it is written."""
+    written = held.name.rpartition("/")[2]
+    return bytes(held.attrs[NAME]).decode() if NAME in held.attrs else str(written)
 
 
 def packing(array: np.ndarray, compression: int | None) -> dict[str, Any]:
@@ -116,7 +129,7 @@ class _Writer:
             return group.create_dataset(name, data=_text(value, path), dtype=TEXT)
         if value is None:
             held = group.create_dataset(name, data=h5py.Empty("f") if stand_in is None else stand_in)
-            held.attrs[KIND] = NONE
+            put_mark(held, KIND, NONE)
             return held
         if not isinstance(value, np.ndarray):
             raise refused(path, f"is a {type(value).__name__}", "give an array, a text, None, or a dict of these")
@@ -138,7 +151,7 @@ class _Writer:
         else:
             raise refused(path, f"holds {array.dtype}", "give numbers, booleans or texts")
         if kind:
-            held.attrs[KIND] = kind
+            put_mark(held, KIND, kind)
         return held
 
 
@@ -154,7 +167,7 @@ def _written(values: Mapping[str, Any], path: str, ends: Iterable[str]) -> dict[
 
 def _name(held: Any, name: str, written: str) -> None:
     if name != written:
-        held.attrs[NAME] = name
+        put_mark(held, NAME, name)
 
 
 def _text(text: Any, path: str) -> str:
