@@ -1,25 +1,31 @@
 """The pages of the documentation as what runs in them: fenced blocks, in order.
 
 A block titled with a file's name is that file. A block titled with another library's name is that library's
-code and runs in its own environment (see test_migration.py).
+code and runs in its own environment (see ``run_in``).
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from neuroport.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PEERS = ("snnTorch", "Spyx")
+PEERS = ("snnTorch", "Spyx", "Norse")
 
 OPENING = r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]*)\")?\n"
 FENCE = re.compile(OPENING + r"(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -78,6 +84,24 @@ def run(page: Path, folder: Path) -> dict[str, Any]:
 def execute(block: Block, page: Path, names: dict[str, Any]) -> None:
     """Run a block of Python; a traceback points at the page's own lines."""
     exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec", dont_inherit=True), names)
+
+
+def run_in(peer: str, snippets: Sequence[tuple[str, str]], folder: Path) -> dict[str, np.ndarray]:
+    """What (section, code) pairs leave under the names of peer.py, run in ``folder`` by a peer's own interpreter.
+
+    The test that asks is skipped where the peer is not installed.
+    """
+    python = ROOT / ".peers" / peer.lower() / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{peer} is not installed: bash benchmarks/make_peers.sh {peer.lower()}")
+    asked, answer = folder / "snippets.json", folder / "found.npz"
+    asked.write_text(json.dumps(snippets), encoding="utf-8")
+    command = [str(python), str(Path(__file__).with_name("peer.py")), str(asked), str(answer)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # two make steps as small as these ten times slower
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=one_thread)
+    assert done.returncode == 0, done.stderr
+    with np.load(answer) as found:
+        return dict(found)
 
 
 def command_line(line: str, page: Path, block: Block) -> None:

@@ -1,13 +1,10 @@
 """The pairs of snippets on the migration pages compute the same, each in its own library's environment."""
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from docs.pages import DOCS, ROOT, blocks
+from docs.pages import DOCS, blocks, run_in
 from docs.peer import leavings
 
 PAGES = {"snnTorch": "moving-from-snntorch.md", "Spyx": "moving-from-spyx.md"}
@@ -17,11 +14,8 @@ PAGES = {"snnTorch": "moving-from-snntorch.md", "Spyx": "moving-from-spyx.md"}
 def test_both_sides_of_every_pair_compute_the_same(
     peer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    python = ROOT / ".peers" / peer.lower() / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"{peer} is not installed: bash benchmarks/make_peers.sh {peer.lower()}")
     theirs, ours = pairs(peer)
-    found = _theirs(python, theirs, tmp_path)
+    found = run_in(peer, theirs, tmp_path)
     monkeypatch.chdir(tmp_path)
     own = leavings(ours, PAGES[peer])
     shared = [key for key in own if key in found]
@@ -49,15 +43,3 @@ def pairs(peer: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     sides = ([(block.section, block.text) for block in found if block.title == title] for title in (peer, "neuroport"))
     theirs, ours = sides
     return theirs, ours
-
-
-def _theirs(python: Path, snippets: list[tuple[str, str]], folder: Path) -> dict[str, np.ndarray]:
-    """What the peer's snippets leave, run by its own interpreter."""
-    asked, answer = folder / "snippets.json", folder / "found.npz"
-    asked.write_text(json.dumps(snippets), encoding="utf-8")
-    command = [str(python), str(Path(__file__).with_name("peer.py")), str(asked), str(answer)]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # two make steps as small as these ten times slower
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=one_thread)
-    assert done.returncode == 0, done.stderr
-    with np.load(answer) as found:
-        return dict(found)
