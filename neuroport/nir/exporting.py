@@ -71,7 +71,7 @@ def exported(
         raise InvalidData(problems, "model for a NIR file")
     graph = _linked(program, nodes, target or Step(model.dt, "euler"))
     if preset is not None and target is not None:
-        graph = suited(graph, preset, target.dt)
+        graph = suited(graph, preset, target.dt, early={edge.target for edge in model.edges if edge.delay})
     described = {name: replace(graph.nodes[name], metadata=of_node(
         node.model_dump(mode="json"), graph.nodes[name], own[name])) for name, node in model.nodes.items()}
     graph = replace(graph, nodes={**graph.nodes, **described})

@@ -7,7 +7,7 @@ feed the neuron, the bias of a recurrence to the connection from before, a recur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,13 +26,14 @@ GAINS: Mapping[str, tuple[tuple[str, str], ...]] = {
 LAYERS = ("Linear", "Affine", "Conv1d", "Conv2d")
 
 
-def suited(graph: NirGraph, preset: Preset, dt: float) -> NirGraph:
-    """The graph for a platform, but for nesting (see ``nested``). dt: seconds, of the steps its times are written for.
+def suited(graph: NirGraph, preset: Preset, dt: float, early: Collection[str] = ()) -> NirGraph:
+    """The graph for a platform, but for nesting (see ``nested``).
 
+    dt: seconds, of the steps its times are written for. early: connections whose bias acts from the first step on.
     Raises InvalidData where a gain has no weights to go into.
     """
     loops = recurrences(graph)
-    nodes = _biases_forward(graph, loops)
+    nodes = _biases_forward(graph, {way: loops[way] for way in loops if way in early}, loops)
     if preset.gains:
         nodes = _gains_in_weights(replace(graph, nodes=nodes), preset, dt)
     # an importer that walks the graph depth first must come to the recurrence before it comes to the output
@@ -78,10 +79,10 @@ def _free(name: str, taken: tuple[str, ...]) -> str:
     return name
 
 
-def _biases_forward(graph: NirGraph, loops: Mapping[str, str]) -> dict[str, NirNode]:
-    """Each recurrence without its bias, where a connection from before can take it: that one acts from the start."""
+def _biases_forward(graph: NirGraph, early: Mapping[str, str], loops: Collection[str]) -> dict[str, NirNode]:
+    """Each early recurrence without its bias, where a connection from before can take it: that acts from the start."""
     nodes = dict(graph.nodes)
-    for way, neuron in loops.items():
+    for way, neuron in early.items():
         takes = next((name for name in _into(graph, neuron) if nodes[name].type in ("Linear", "Affine")
                       and name not in loops and _out_of(graph, name) == [neuron]), None)
         if takes is None or "bias" not in nodes[way].fields:
