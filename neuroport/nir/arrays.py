@@ -19,7 +19,7 @@ from neuroport.nir.texts import read_texts
 # each at most once in a data set: a filter that unpacks what another unpacked multiplies what it makes
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_SZIP, h5z.FILTER_LZF}
 MOST_UNPACKED = 1100  # bytes that a packed byte can become: 1032 with gzip
-POINTER = 16  # bytes of a text's place
+CHECKSUM, POINTER = 4, 16  # bytes of a chunk's checksum, and of a text's place
 REPACK = "write it again with a plain array of numbers or texts"
 
 
@@ -122,10 +122,14 @@ def _check_packed(dataset: Any, filters: list[int], size: int, path: str, budget
     for chunk in found:
         if chunk.size * MOST_UNPACKED <= max(budget.bytes, size):
             continue
+        used = [kind for index, kind in enumerate(filters) if not chunk.filter_mask >> index & 1]
         raw = b"" if chunk.size > budget.file_size else dataset.read_direct_chunk(chunk.chunk_offset)[1]
-        if filters[-1] == h5z.FILTER_DEFLATE and chunk.filter_mask == 0:
+        if used[-1:] == [h5z.FILTER_FLETCHER32]:
+            used, raw = used[:-1], raw[:-CHECKSUM]
+        unpacked = len(raw)
+        if used[-1:] == [h5z.FILTER_DEFLATE]:
             unpacked = len(zlib.decompressobj().decompress(raw, size + 1))
-        else:
-            unpacked = len(raw) if chunk.size <= size else size + 1
+        elif set(used) - {h5z.FILTER_SHUFFLE}:
+            raise refused(path, f"has large chunks packed with HDF5's filters {used}", "pack it with gzip: h5repack")
         if unpacked > size or not raw:
             raise refused(path, f"has a chunk that unpacks to more than the {size:,} bytes declared", REPACK)

@@ -127,12 +127,14 @@ def test_an_array_in_countless_chunks(path):
     refused(path, "comes in 134,217,728 chunks")
 
 
-def test_a_chunk_that_unpacks_to_more_than_declared(path):
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_chunk_that_unpacks_to_more_than_declared(path, checked):
     """gzip makes a thousand times as much of it; HDF5 would unpack all of that."""
     with h5py.File(path, "r+") as file:
         del file[f"{LIF}/tau"]
-        held = file.create_dataset(f"{LIF}/tau", (1024,), "u1", chunks=(1024,), compression="gzip")
-        held.id.write_direct_chunk((0,), zlib.compress(bytes(300 << 20), 9))
+        options = {"chunks": (1024,), "compression": "gzip", "fletcher32": checked}
+        held = file.create_dataset(f"{LIF}/tau", (1024,), "u1", **options)
+        held.id.write_direct_chunk((0,), zlib.compress(bytes(150 << 20), 9) + bytes(4 * checked))
     refused(path, f"/{LIF}/tau: has a chunk that unpacks to more than the 1,024 bytes declared",
             limits=Limits(bytes=100 << 20))
 
