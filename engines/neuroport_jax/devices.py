@@ -18,6 +18,8 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from neuroport_jax.ways import Ways, ways_on
+
 Array = jax.Array
 NAMES = {"gpu": "cuda"}
 SAMPLES = "samples"  # the mesh's only axis
@@ -33,6 +35,11 @@ class Place:
     @property
     def several(self) -> bool:
         return len(self.devices) > 1
+
+    @cached_property
+    def ways(self) -> Ways:
+        """How segments run here: see ``ways.py``."""
+        return ways_on(self.devices)
 
     @cached_property
     def mesh(self) -> Mesh:

@@ -17,7 +17,8 @@ from neuroport.program.noise import keep, stream_of
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, take_states
 from neuroport_jax.layers import LAYERS
-from neuroport_jax.stepped import differentiable, scan_forward, split_constants
+from neuroport_jax.stepped import differentiable, split_constants
+from neuroport_jax.ways import SCAN, Ways
 
 Array = jax.Array
 
@@ -25,8 +26,8 @@ Array = jax.Array
 class JaxRunner:
     """How nodes and segments run on jax. ``noise``: None, or (seed, epoch (1,), samples (B,))."""
 
-    def __init__(self, program: Program, noise: Any = None):
-        self.program, self.noise = program, noise
+    def __init__(self, program: Program, noise: Any = None, ways: Ways = SCAN):
+        self.program, self.noise, self.ways = program, noise, ways
 
     def parallel(self, name: str, parameters: Mapping[str, Array], x: Array) -> Array:
         node = self.program.node(name)
@@ -41,14 +42,9 @@ class JaxRunner:
     ) -> tuple[dict[str, Array], dict[str, Array], dict[tuple[str, str], Array]]:
         parameters = {name: {**own, **self._mask(name)} for name, own in arrays.parameters.items()}
         carry = take_states(self.program, segment, state)
-        records: dict[tuple[str, str], Array] = {}
-        if record:
-            last, outputs, _, records = scan_forward(
-                self.program, segment, Arrays(arrays.coefficients, parameters), carry, given, {}, tuple(record)
-            )
-        else:
-            numbers, coefficients = split_constants(arrays.coefficients)
-            last, outputs = differentiable(self.program, segment, numbers)(coefficients, parameters, carry, given)
+        numbers, coefficients = split_constants(arrays.coefficients)
+        run = differentiable(self.program, segment, numbers, self.ways[type(segment)], tuple(record))
+        last, outputs, records = run(coefficients, parameters, carry, given)
         after = {key: jnp.stack(value) if isinstance(value, tuple) else value for key, value in last.items()}
         return outputs, after, records
 
@@ -65,15 +61,15 @@ class JaxRunner:
 
 def forward(
     program: Program, parameters: Mapping[str, Array], state: Mapping[str, Array], inputs: Mapping[str, Array],
-    record: Records = (), noise: Any = None,
+    record: Records = (), noise: Any = None, ways: Ways = SCAN,
 ) -> Activity:
     """A run: traceable, differentiable with respect to parameters, state and inputs."""
-    return execute(program, JaxRunner(program, noise), parameters, state, inputs, record)
+    return execute(program, JaxRunner(program, noise, ways), parameters, state, inputs, record)
 
 
 def truncated(
     program: Program, parameters: Mapping[str, Array], state: Mapping[str, Array], inputs: Mapping[str, Array],
-    read: Sequence[str], length: int | None, noise: Any = None,
+    read: Sequence[str], length: int | None, noise: Any = None, ways: Ways = SCAN,
 ) -> dict[str, Array]:
     """What the nodes ``read`` send out in a run, (T, B, *shape), by name.
 
@@ -82,7 +78,7 @@ def truncated(
     """
 
     def stretch(held: dict[str, Array], now: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-        activity = forward(program, parameters, held, now, noise=noise)
+        activity = forward(program, parameters, held, now, noise=noise, ways=ways)
         return lax.stop_gradient(activity.state), {name: activity.values[name] for name in read}
 
     steps = len(next(iter(inputs.values())))

@@ -21,9 +21,11 @@ from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, Carry, reached, step, step_back
 from neuroport_jax.layers import LAYERS
 from neuroport_jax.ops import TABLE
+from neuroport_jax.ways import Way
 
 Array = jax.Array
 Given = Mapping[str, Array]
+PLAIN = Way()
 Split = tuple[dict[str, dict[str, float]], dict[str, dict[str, Array]]]
 
 
@@ -38,7 +40,7 @@ def split_constants(coefficients: Mapping[str, Mapping[str, Any]]) -> Split:
 
 def scan_forward(
     program: Program, segment: Stepped, arrays: Arrays, carry: Carry, given: Given,
-    keep: Mapping[str, tuple[str, ...]], record: tuple[tuple[str, str], ...] = (),
+    keep: Mapping[str, tuple[str, ...]], record: tuple[tuple[str, str], ...] = (), unroll: int = 1,
 ) -> tuple[Carry, dict[str, Array], dict[str, dict[str, Array]], dict[tuple[str, str], Array]]:
     """All steps forward: last carry, outputs (T, B, *shape), cuts, records."""
 
@@ -50,14 +52,20 @@ def scan_forward(
         carry, emitted = step(program, segment, apply, arrays, carry, now, keep, record)
         return carry, (emitted.outputs, emitted.cuts, emitted.records)
 
-    carry, (outputs, cuts, records) = lax.scan(body, carry, given)
+    carry, (outputs, cuts, records) = lax.scan(body, carry, given, unroll=unroll)
     return carry, outputs, cuts, records
 
 
 def differentiable(
-    program: Program, segment: Stepped, numbers: Mapping[str, Mapping[str, float]]
+    program: Program, segment: Stepped, numbers: Mapping[str, Mapping[str, float]], way: Way = PLAIN,
+    record: tuple[tuple[str, str], ...] = (),
 ) -> Callable[..., Any]:
-    """(coefficients, parameters, carry, given) -> (last carry, outputs), with its own reverse."""
+    """(coefficients, parameters, carry, given) -> (last carry, outputs, records), with its own reverse.
+
+    What is recorded, such as ``v_pre``, stands inside the step, where that reverse takes no cotangents:
+    a recorded run is differentiated by jax, through the scan.
+    """
+    ahead, back = _both(way)
     neurons = [name for name in segment.nodes if name in program.neurons]
     keep = {name: program.neurons[name].traced.saved for name in neurons}
 
@@ -66,30 +74,51 @@ def differentiable(
 
     @jax.custom_vjp
     def run(coefficients: Any, parameters: Any, carry: Carry, given: Given) -> Any:
-        carry, outputs, _, _ = scan_forward(program, segment, merged(coefficients, parameters), carry, given, {})
-        return carry, outputs
+        carry, outputs, _, records = ahead(
+            program, segment, merged(coefficients, parameters), carry, given, {}, record)
+        return carry, outputs, records
 
     def forward(coefficients: Any, parameters: Any, carry: Carry, given: Given) -> Any:
-        last, outputs, cuts, _ = scan_forward(
-            program, segment, merged(coefficients, parameters), carry, given, keep
-        )
+        last, outputs, cuts, _ = ahead(program, segment, merged(coefficients, parameters), carry, given, keep)
         # what the reverse does not read is dropped by the compiler
-        return (last, outputs), (coefficients, parameters, carry, given, outputs, cuts)
+        return (last, outputs, {}), (coefficients, parameters, carry, given, outputs, cuts)
 
     def backward(saved: Any, cotangents: Any) -> Any:
         coefficients, parameters, carry, given, outputs, cuts = saved
-        return scan_backward(
+        of_last, of_outputs, _ = cotangents
+        return back(
             program, segment, merged(coefficients, parameters), coefficients, parameters, carry, given, outputs,
-            cuts, *cotangents,
+            cuts, of_last, of_outputs,
         )
 
-    run.defvjp(forward, backward)
+    def plain(coefficients: Any, parameters: Any, carry: Carry, given: Given) -> Any:
+        carry, outputs, _, records = scan_forward(
+            program, segment, merged(coefficients, parameters), carry, given, {}, record, way.unroll)
+        return carry, outputs, records
+
+    def recorded(*args: Any) -> Any:
+        return jax.vjp(plain, *args)
+
+    if record:
+        run.defvjp(recorded, lambda through, cotangents: through(cotangents))
+    else:
+        run.defvjp(forward, backward)
     return run
+
+
+def _both(way: Way) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The loop over time of a way, and its reverse."""
+    if not way.kernel:
+        return partial(scan_forward, unroll=way.unroll), partial(scan_backward, unroll=way.unroll)
+    from neuroport_jax import pallas  # where there is no GPU it need not be there
+
+    return (partial(pallas.kernel_forward, interpret=way.interpret),
+            partial(pallas.kernel_backward, interpret=way.interpret))
 
 
 def scan_backward(
     program: Program, segment: Stepped, arrays: Arrays, coefficients: Any, parameters: Any, first: Carry,
-    given: Given, outputs: Given, cuts: Mapping[str, Given], of_last: Carry, of_outputs: Given,
+    given: Given, outputs: Given, cuts: Mapping[str, Given], of_last: Carry, of_outputs: Given, unroll: int = 1,
 ) -> tuple[Any, Any, Carry, Given]:
     """All steps in reverse: cotangents of coefficients, parameters, first carry and given."""
     neurons = [name for name in segment.nodes if name in program.neurons]
@@ -111,7 +140,8 @@ def scan_backward(
 
     sums = {f"{name}:c.{key}": jnp.zeros_like(outputs[name][0] if len(outputs[name]) else first[f"{name}.v"])
             for name in neurons for key in program.neurons[name].traced.trained}
-    carry, (of_given, of_stateless) = lax.scan(body, {**of_last, **sums}, (of_outputs, saved), reverse=True)
+    carry, (of_given, of_stateless) = lax.scan(
+        body, {**of_last, **sums}, (of_outputs, saved), reverse=True, unroll=unroll)
     of_coefficients = {
         name: {key: unbroadcast(carry[f"{name}:c.{key}"], value.shape)
                if key in program.neurons[name].traced.trained else jnp.zeros_like(value)

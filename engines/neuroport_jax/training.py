@@ -31,6 +31,7 @@ from neuroport.program.objective import (
 from neuroport_jax.devices import Place
 from neuroport_jax.optimizers import moved
 from neuroport_jax.run import forward, truncated, zero_state
+from neuroport_jax.ways import SCAN, Ways
 
 Array = jax.Array
 
@@ -208,11 +209,11 @@ def valid_parameters(program: Program, free: Mapping[str, Array], frozen: Mappin
 
 def activity_of(
     program: Program, training: Training, parameters: Mapping[str, Array], state: Mapping[str, Array],
-    inputs: Mapping[str, Array], noise: Any,
+    inputs: Mapping[str, Array], noise: Any, ways: Ways = SCAN,
 ) -> dict[str, Array]:
     """What the objective reads of a run, (T, B, N) by node."""
     read = read_by_objective(program, training)
-    values = truncated(program, parameters, state, inputs, read, training.truncate, noise)
+    values = truncated(program, parameters, state, inputs, read, training.truncate, noise, ways)
     return {name: value.reshape(*value.shape[:2], -1) for name, value in values.items()}
 
 
@@ -228,10 +229,10 @@ def judged(
 
 def loss_and_scores(
     program: Program, training: Training, parameters: Mapping[str, Array], state: Mapping[str, Array],
-    inputs: Mapping[str, Array], targets: Array, weights: Array, noise: Any,
+    inputs: Mapping[str, Array], targets: Array, weights: Array, noise: Any, ways: Ways = SCAN,
 ) -> tuple[Array, Array | None]:
     """Both for inputs (T, B, *shape)."""
-    activity = activity_of(program, training, parameters, state, inputs, noise)
+    activity = activity_of(program, training, parameters, state, inputs, noise, ways)
     return judged(program, training, parameters, activity, targets, weights)
 
 
@@ -249,7 +250,7 @@ def train_batches(
 ) -> tuple[State, Noted]:
     """A run of batches; factors (groups,), each of one step of the optimizer."""
     (source,) = program.inputs
-    place = staged.place
+    place, ways = staged.place, staged.place.ways
 
     def of_batch(state: State, batch: Batches) -> tuple[dict[str, Array], Noted]:
         samples, valid = batch.order, batch.mask
@@ -261,7 +262,7 @@ def train_batches(
             return valid_parameters(program, free, state.frozen)
 
         def loss(free: dict[str, Array]) -> tuple[Array, Array | None]:
-            return loss_and_scores(program, training, valid_of(free), *run, targets, weights, noise)
+            return loss_and_scores(program, training, valid_of(free), *run, targets, weights, noise, ways)
 
         def judge(activity: dict[str, Array], free: dict[str, Array]) -> tuple[Array, Array | None]:
             return judged(program, training, valid_of(free), activity, targets, weights)
@@ -269,7 +270,8 @@ def train_batches(
         if not place.several:
             (value, found), gradients = jax.value_and_grad(loss, has_aux=True)(state.free)
         else:  # every device runs its share, judges the whole batch, and takes its share of the cotangents back
-            read, back = jax.vjp(lambda free: activity_of(program, training, valid_of(free), *run, noise), state.free)
+            read, back = jax.vjp(
+                lambda free: activity_of(program, training, valid_of(free), *run, noise, ways), state.free)
             (value, found), (of_read, penalties) = jax.value_and_grad(judge, argnums=(0, 1), has_aux=True)(
                 place.together(read, 1), state.free)
             (gradients,) = place.total(back(place.own(of_read, 1)))
@@ -312,7 +314,7 @@ def evaluate_batches(
         samples, valid = now
         x = staged.activity(samples, steps, binary)
         targets = staged.targets(samples)
-        values = forward(program, parameters, zero_state(program, x.shape[1]), {source: x}).values
+        values = forward(program, parameters, zero_state(program, x.shape[1]), {source: x}, ways=place.ways).values
         read = place.together(values[output], 1)
         activity, weights = {output: read.reshape(steps, len(samples), -1)}, shares_of(valid)
         decided, right = decide(scores(program, training, activity), targets, valid)

@@ -1,0 +1,67 @@
+"""How a segment runs, by where it runs: the one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from neuroport.program.lower import Program
+from neuroport.program.schedule import Loop, Parallel, Population, Stepped
+
+
+class Way(NamedTuple):
+    """kernel: a Pallas kernel of all steps (``pallas.py``), else ``lax.scan`` (``stepped.py``).
+
+    unroll: steps in one turn of the scan. interpret: the kernel as plain jax, for tests without a GPU.
+    """
+
+    kernel: bool = False
+    unroll: int = 1
+    interpret: bool = False
+
+    def __str__(self) -> str:
+        if self.kernel:
+            return "Pallas kernel, interpreted" if self.interpret else "Pallas kernel"
+        return f"scan, {self.unroll} steps a turn" if self.unroll > 1 else "scan"
+
+
+Ways = Mapping[type[Stepped], Way]
+
+# XLA drives a loop on a GPU from the host, so several steps a turn are one launch; on a CPU they only compile longer
+SCAN: Ways = {Population: Way(), Loop: Way()}
+UNROLLED: Ways = {Population: Way(unroll=8), Loop: Way(unroll=8)}
+WAYS: dict[str, Ways] = {
+    "gpu": {**UNROLLED, Population: Way(kernel=True)},
+    "gpu without Pallas": UNROLLED,
+    "cpu": SCAN,
+    "tpu": SCAN,
+}
+
+
+def ways_on(devices: Sequence[Any]) -> Ways:
+    """The table's line for jax devices of one kind; as on a CPU where they are not in the table."""
+    platform = devices[0].platform
+    if platform == "gpu" and not (pallas_is_there() and all(map(new_enough, devices))):
+        platform = "gpu without Pallas"
+    return WAYS.get(platform, SCAN)
+
+
+def pallas_is_there() -> bool:
+    """Whether this jax has Pallas' Triton backend."""
+    try:
+        import jax.experimental.pallas.triton
+    except ImportError:
+        return False
+    return jax.experimental.pallas.triton is not None
+
+
+def new_enough(device: Any) -> bool:
+    """Whether the kernels are meant for a GPU: NVIDIA's from compute capability 8.0; nobody has tried them on AMD's."""
+    capability = str(getattr(device, "compute_capability", ""))
+    return capability.replace(".", "").isdigit() and float(capability) >= 8
+
+
+def described(program: Program, ways: Ways) -> dict[str, str]:
+    """How each segment that steps through time runs, by the names of its nodes, for people."""
+    return {", ".join(segment.nodes): str(ways[type(segment)])
+            for segment in program.segments if not isinstance(segment, Parallel)}
