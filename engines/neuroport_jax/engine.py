@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -18,7 +18,9 @@ from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
 from neuroport.program.augment import partners_of
 from neuroport.program.bounds import to_free
 from neuroport.program.lower import Program
+from neuroport_jax.compiled import Compiled
 from neuroport_jax.devices import Place, places
+from neuroport_jax.function import Function, function_of
 from neuroport_jax.layers import LAYERS
 from neuroport_jax.optimizers import OPTIMIZERS, optimizer_of
 from neuroport_jax.run import forward
@@ -34,6 +36,7 @@ from neuroport_jax.training import (
     unnamed,
     valid_parameters,
 )
+from neuroport_jax.ways import described
 
 
 class JaxEngine(Engine):
@@ -78,12 +81,11 @@ class JaxExecutable(Trainable):
 
     @cached_property
     def _run(self) -> Any:
-        @partial(jax.jit, static_argnums=3)
         def run(handle: Any, state: Any, inputs: Any, record: tuple[Record, ...]) -> Any:
-            activity = forward(self.program, handle, state, inputs, record)
+            activity = forward(self.program, handle, state, inputs, record, ways=self.place.ways)
             return {name: activity.values[name] for name in self.program.outputs}, activity.records, activity.state
 
-        return run
+        return Compiled(run, static=(3,))
 
     def run(
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], record: Sequence[Record] = ()
@@ -95,7 +97,28 @@ class JaxExecutable(Trainable):
         records: dict[str, dict[str, Any]] = {}
         for (node, what), trace in traces.items():
             records.setdefault(node, {})[what] = trace
-        return RunResult(outputs, records, after, {"precision": "float32", "device": self.place.name})
+        return RunResult(outputs, records, after, {
+            "precision": "float32", "device": self.place.name, "compile_seconds": self._run.seconds,
+            "segments": described(self.program, self.place.ways),
+        })
+
+    def function(self, record: Sequence[Any] = ()) -> Function:
+        """The model as a pure function ``(parameters, state, inputs) -> (outputs, state)``, for your own jax code.
+
+        It can be traced by jax.jit, vmapped and differentiated in reverse, with respect to all three. parameters:
+        by "node.parameter", such as ``npt.init`` gives. state: of the run before, or None for zeros. inputs:
+        (T, B, *shape), or a dict of them by Input node. Gives the outputs likewise, (T, B, *shape), and the state
+        after the last step. With ``record``, as in ``npt.run``, records by node and variable come third. Everything
+        is float32; segments run as suits the device that this was compiled for. Raises InvalidData, while jax
+        traces, where shapes or names do not fit.
+        """
+        return function_of(self.program, self.place.ways, record)
+
+    @property
+    def compile_seconds(self) -> float:
+        """What tracing and compiling took so far."""
+        made = (vars(self).get(name) for name in ("_run", "_gradients", "_train", "_evaluate"))
+        return sum(function.seconds for function in made if function is not None)
 
     def wait(self) -> None:
         jax.block_until_ready(self._latest)
@@ -105,19 +128,19 @@ class JaxExecutable(Trainable):
 
     @cached_property
     def _gradients(self) -> Any:
-        @partial(jax.jit, static_argnums=5)
         def gradients(handle: Any, state: Any, inputs: Any, targets: Any, weights: Any, seed: Any, noise: Any) -> Any:
             trained = {name: handle[name] for name in self.program.trainable}
             keys = None if noise is None else (seed, *noise)
 
             def loss(trained: Any) -> Any:
                 return loss_and_scores(
-                    self.program, self.training, {**handle, **trained}, state, inputs, targets, weights, keys
+                    self.program, self.training, {**handle, **trained}, state, inputs, targets, weights, keys,
+                    self.place.ways,
                 )[0]
 
             return jax.value_and_grad(loss)(trained)
 
-        return gradients
+        return Compiled(gradients, static=(5,))
 
     def gradients(
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
@@ -166,8 +189,6 @@ class JaxExecutable(Trainable):
 
     @cached_property
     def _train(self) -> Any:
-        # the old state's buffers become the new one's: nothing is copied between segments
-        @partial(jax.jit, static_argnums=(0, 1, 6), donate_argnums=2)
         def train(
             steps: int, binary: bool, state: State, staged: Staged, batches: Batches, factors: Any, seed: int,
             epoch: Any,
@@ -181,7 +202,8 @@ class JaxExecutable(Trainable):
             every = self.place.apart(work, False, True, False, False, False)
             return every(state, staged, batches, factors, epoch)
 
-        return train
+        # the old state's buffers become the new one's: nothing is copied between segments
+        return Compiled(train, static=(0, 1, 6), donate=(2,))
 
     def train_segment(
         self, training: State, staged: Any, order: np.ndarray, mask: np.ndarray, factors: np.ndarray,
@@ -203,14 +225,13 @@ class JaxExecutable(Trainable):
 
     @cached_property
     def _evaluate(self) -> Any:
-        @partial(jax.jit, static_argnums=(0, 1))
         def evaluate(steps: int, binary: bool, handle: Any, staged: Staged, order: Any, mask: Any) -> Any:
             def work(handle: Any, staged: Staged, order: Any, mask: Any) -> Any:
                 return evaluate_batches(self.program, self.training, steps, binary, handle, staged, order, mask)
 
             return self.place.apart(work, False, True, False, False)(handle, staged, order, mask)
 
-        return evaluate
+        return Compiled(evaluate, static=(0, 1))
 
     def evaluate(self, handle: Any, staged: Any, order: np.ndarray, mask: np.ndarray) -> Metrics:
         data, steps, binary = staged
