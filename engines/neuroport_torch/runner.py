@@ -65,13 +65,16 @@ class Compiled:
                 return PopulationLoop(self.program.neurons[segment.nodes[0]], self.dtype)
             if parts is not None:
                 return FusedLoop(self.program, segment, parts, self.dtype)
-        if written_in == "triton" and isinstance(segment, Population):
-            from neuroport_torch.kernels.triton import supports
+        if written_in == "triton":
+            from neuroport_torch.kernels.loop import parts_of
+            from neuroport_torch.kernels.triton_loop import TritonLoop, fits
             from neuroport_torch.kernels.triton_population import TritonPopulation
 
-            bound = self.program.neurons[segment.nodes[0]]
-            if supports(bound.traced):
-                return TritonPopulation(bound, self.dtype)
+            parts = parts_of(self.program, segment)
+            if parts is not None and isinstance(segment, Population):
+                return TritonPopulation(self.program.neurons[segment.nodes[0]], self.dtype)
+            if parts is not None and fits(self.program, segment):
+                return TritonLoop(self.program, segment, parts, self.dtype)
         return EagerLoop(self.program, segment, self.table)
 
     def describe(self) -> dict[str, str]:

@@ -11,14 +11,19 @@ import torch
 import triton.language as tl
 from neuroport_torch import runner
 from neuroport_torch.arena import Fresh
+from neuroport_torch.kernels.triton_loop import WIDEST
 from neuroport_torch.stepped import Past
 from triton.language.extra import libdevice
 from triton.runtime.interpreter import TensorHandle
 from unit import test_torch_gradients as plain
 from unit.test_torch_gradients import MODELS
 
+from neuroport.engine.base import Noise
+from neuroport.model.graph import Recurrent
+from neuroport.model.layers import Conv2d, Linear
+from neuroport.model.neurons import ALIF, LIF
 from neuroport.program.execute import segment_arrays
-from neuroport.program.schedule import Population
+from neuroport.program.schedule import Population, Stepped
 
 assert os.environ.get("TRITON_INTERPRET") == "1"
 T = 5
@@ -67,20 +72,46 @@ def compare(got, expected, rtol=1e-12):
         np.testing.assert_allclose(got[name], value, rtol, rtol * max(1, np.abs(value).max(initial=0)), err_msg=name)
 
 
-def populations(model):
-    return [segment for segment in plain.lower(model).segments if isinstance(segment, Population)]
+def stepped(model):
+    return [segment for segment in plain.lower(model).segments if isinstance(segment, Stepped)]
 
 
-@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if populations(model)])
-def test_population_kernels_give_what_the_plain_loop_gives(name):
-    fused, eager, (parameters, state, inputs, targets) = both(MODELS[name])
-    loops = fused.compiled.describe()
-    assert all(loops[segment.nodes[0]] == "TritonPopulation" for segment in populations(MODELS[name]))
+def loop_of(model, segment):
+    """What should run a segment: a convolution within a cycle has no kernel."""
+    if isinstance(segment, Population):
+        return "TritonPopulation"
+    return "EagerLoop" if any(isinstance(model.nodes[name], Conv2d) for name in segment.nodes) else "TritonLoop"
+
+
+def agree(model):
+    """Outputs, records, states, loss and gradients of the kernels are the plain loop's."""
+    fused, eager, (parameters, state, inputs, targets) = both(model)
+    assert fused.compiled.describe() == {
+        ", ".join(segment.nodes): loop_of(model, segment) for segment in stepped(model)}
     compare(everything(fused, parameters, state, inputs), everything(eager, parameters, state, inputs))
-    got, expected = (one.gradients(one.load(parameters), state, inputs, targets) for one in (fused, eager))
+    noise = Noise(3, 1, np.arange(plain.B))
+    got, expected = (one.gradients(one.load(parameters), state, inputs, targets, noise=noise) for one in (fused, eager))
     assert got.loss == pytest.approx(expected.loss, rel=1e-12)
-    assert max(np.abs(g).max() for g in expected.parameters.values()) > 1e-6
+    assert max(np.abs(g).max() for g in expected.parameters.values()) > 1e-7
     compare(got.parameters, expected.parameters)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_kernels_give_what_the_plain_loop_gives(name):
+    agree(MODELS[name])
+
+
+@pytest.mark.parametrize("steps,batch,width", [(1, 1, 1), (1, 11, 3), (4, 9, 37)])
+def test_loops_of_any_size(monkeypatch, steps, batch, width):
+    monkeypatch.setattr(plain, "T", steps)
+    monkeypatch.setattr(plain, "B", batch)
+    agree(plain.chain(Linear(width), Recurrent(Linear(width), ALIF(tau=plain.spread(3e-3, 9e-3), r=3.0, beta=0.1))))
+
+
+def test_a_loop_wider_than_a_program_holds_runs_step_by_step():
+    assert WIDEST < 600
+    found = plain.executable(plain.chain(Linear(600), Recurrent(Linear(600), LIF(tau=4e-3))), True)
+    assert found.compiled.describe() == {"1_lif_recurrent, 1_lif": "EagerLoop"}
 
 
 def test_float32_spikes_and_membranes_are_the_plain_loops_bit_by_bit():
@@ -91,7 +122,8 @@ def test_float32_spikes_and_membranes_are_the_plain_loops_bit_by_bit():
             np.testing.assert_array_equal(got[key], value, err_msg=f"{name}: {key}")
 
 
-@pytest.mark.parametrize("name", ["trainable CubaLIF", "LIF spyx", "own neuron, trained"])
+@pytest.mark.parametrize(
+    "name", ["trainable CubaLIF", "LIF spyx", "own neuron, trained", "recurrent", "Delay nodes", "recurrent spyx"])
 def test_two_chunks_equal_one_run(name):
     fused, _, (parameters, state, inputs, _) = both(MODELS[name])
     whole = everything(fused, parameters, state, inputs)
@@ -125,7 +157,7 @@ def test_any_size_and_any_strides(kind, steps, batch):
     model = MODELS["own neuron, trained"]
     parameters, *_ = plain.task(model)
     compiled, eager = (plain.executable(model, fused).compiled for fused in (True, False))
-    program, segment = compiled.program, populations(model)[0]
+    program, segment = compiled.program, stepped(model)[0]
     (name,) = segment.nodes
     bound, random = program.neurons[name], np.random.default_rng(steps * 100 + batch)
     arrays = segment_arrays(program, segment, {key: torch.as_tensor(value) for key, value in parameters.items()})

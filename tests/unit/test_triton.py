@@ -13,7 +13,9 @@ torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton", reason="triton is made for Linux, and comes with torch's GPU builds")
 
 from neuroport_torch.kernels.load import load  # noqa: E402
+from neuroport_torch.kernels.loop import parts_of  # noqa: E402
 from neuroport_torch.kernels.triton import population_forward, population_reverse  # noqa: E402
+from neuroport_torch.kernels.triton_loop import ROWS, TERMS, TritonLoop  # noqa: E402
 from neuroport_torch.kernels.triton_tiles import TABLE  # noqa: E402
 from neuroport_torch.runner import OLDEST, language  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
@@ -21,11 +23,12 @@ from triton.compiler import ASTSource  # noqa: E402
 from unit.test_torch_gradients import MODELS  # noqa: E402
 
 from neuroport.program.lower import lower  # noqa: E402
+from neuroport.program.schedule import Loop  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 KINDS = ["LIF", "IF", "ALIF", "CubaLIF", "CubaLI", "Threshold and I", "trainable ALIF", "own neuron, trained",
-         "LIF snntorch hard", "LIF many spikes", "ATan", "Sigmoid", "Triangular", "Boxcar", "Gaussian",
-         "StraightThrough", "Bump"]
+         "LIF snntorch hard", "LIF many spikes"]
+SURROGATES = ["ATan", "Sigmoid", "Triangular", "Boxcar", "Gaussian", "StraightThrough", "Bump"]
 
 
 def test_interpreted_kernels_give_what_the_plain_loop_gives(tmp_path):
@@ -37,6 +40,15 @@ def test_interpreted_kernels_give_what_the_plain_loop_gives(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def kind_of(argument, pointer):
+    """Triton's type of a kernel's argument."""
+    if argument in ("steps", "width", "lanes", "batch"):
+        return "i32"
+    if argument in (f"{array}_{axis}" for array in ("x", "gout") for axis in "tbn"):
+        return "i64"
+    return "*i64" if argument.startswith("lags_") else pointer
+
+
 @pytest.fixture
 def compiled(monkeypatch, tmp_path):
     """A function that compiles a kernel's text for a GPU, without one."""
@@ -44,19 +56,14 @@ def compiled(monkeypatch, tmp_path):
 
     def compiled(source, name, capability, tile=TABLE[0], pointer="*fp32"):
         kernel = load(source, name)
-        kinds, values = {}, {"BLOCK": tile.block, "AHEAD": tile.ahead}
-        for parameter in kernel.params:
-            own = parameter.name
-            stride = own.rsplit("_", 1)[0] in ("x", "gout") and "_" in own
-            if parameter.is_constexpr:
-                kinds[own] = "constexpr"
-                values.setdefault(own, False)
-            else:
-                kinds[own] = "i64" if stride else "i32" if own in ("steps", "width", "lanes") else pointer
-        places = {(place,): values[own] for place, own in enumerate(kinds) if own in values}
+        numbers = {"BLOCK": tile.block, "AHEAD": tile.ahead, "ROWS": ROWS, "TERMS": TERMS["float32"]}
+        kinds = {parameter.name: "constexpr" if parameter.is_constexpr else kind_of(parameter.name, pointer)
+                 for parameter in kernel.params}
+        constants = {(place,): numbers.get(own, False) for place, (own, kind) in enumerate(kinds.items())
+                     if kind == "constexpr"}
         return triton.compile(
-            ASTSource(kernel, kinds, places), GPUTarget("cuda", capability, 32),
-            {"num_warps": tile.warps, "enable_fp_fusion": False})
+            ASTSource(kernel, kinds, constants), GPUTarget("cuda", capability, 32),
+            {"num_warps": tile.warps, "num_stages": 1, "enable_fp_fusion": False})
 
     return compiled
 
@@ -74,6 +81,24 @@ def test_every_neurons_kernels_compile_for_cuda(compiled, name):
     for kernel, text in list(sources(name))[:4]:
         for capability in (80, 90):
             assert compiled(text, kernel, capability).asm["cubin"]
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_every_surrogate_compiles_for_cuda(compiled, name):
+    _, (kernel, text), *_ = sources(name)
+    assert kernel == "reverse" and compiled(text, kernel, 90).asm["cubin"]
+
+
+@pytest.mark.parametrize("name", ["recurrent", "recurrent own neuron", "Delay nodes"])
+def test_loops_compile_for_cuda(compiled, name):
+    program = lower(MODELS[name])
+    segment = next(one for one in program.segments if isinstance(one, Loop))
+    loop = TritonLoop(program, segment, parts_of(program, segment), torch.float32)
+    kept = tuple((own, f"cut.{key}") for own, traced in loop.neurons.items() for key in traced.saved)
+    outside = tuple(loop.neurons)[:1]  # what something outside the loop feeds, and reads
+    for kernel, source in (("forward", loop._forward(outside, kept)), ("reverse", loop._reverse(outside))):
+        for capability in (80, 90):
+            assert compiled(source.text, kernel, capability).asm["cubin"]
 
 
 def test_every_tile_compiles(compiled):

@@ -1,4 +1,4 @@
-"""A Loop on the CPU as two generated numba functions: of neurons, Linear, Scale, Dropout and Delay."""
+"""A Loop as two generated functions, on the CPU numba's: of neurons, Linear, Scale, Dropout and Delay."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from functools import cache
 from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 
 from neuroport.model.layers import Delay, Dropout, Linear, Scale
@@ -42,7 +41,7 @@ def parts_of(program: Program, segment: Stepped) -> list[Part] | None:
 
 
 class FusedLoop:
-    """The segment of a cycle."""
+    """The segment of a cycle. What is kept and how it is laid out holds for every kind of kernel."""
 
     restores = True
 
@@ -74,7 +73,7 @@ class FusedLoop:
         made = {place: fresh(place[0]) for place in written}
         after = {f"{name}.{key}": written_over(state[f"{name}.{key}"])
                  for name, traced in self.neurons.items() for key in traced.state}
-        values: dict[Key, Any] = self._constants(arrays, masks, batch)
+        values = self._constants(arrays, masks, example)
         values |= {("y", name): over_time(value) for name, value in outputs.items()}
         values |= {("given", name): over_time(value) for name, value in given.items()}
         values |= {("w", name, what.replace(".", "_")): over_time(value) for (name, what), value in made.items()}
@@ -101,7 +100,7 @@ class FusedLoop:
         stateless = {part.name: fresh(self.program.leaving[part.name]) for part in self.parts if part.kind != "neuron"}
         sums = {name: {key: example.new_zeros((batch, *self.program.leaving[name])) for key in traced.trained}
                 for name, traced in self.neurons.items()}
-        values: dict[Key, Any] = self._constants(arrays, masks, batch)
+        values = self._constants(arrays, masks, example)
         values |= {("gy", name): over_time(value) for name, value in cotangents.items()}
         values |= {("gx", name): over_time(value) for name, value in given.items()}
         values |= {("dy", name): over_time(value) for name, value in stateless.items()}
@@ -114,37 +113,34 @@ class FusedLoop:
         self._run("reverse", self._reverse(tuple(cotangents)), steps, batch, values)
         return Reversed(given, stateless, sums)
 
-    def _run(self, name: str, source: Source, steps: int, batch: int, values: Mapping[Key, Any]) -> None:
+    def _run(self, name: str, source: Source, steps: int, batch: int, values: Mapping[Key, Tensor]) -> None:
         kernel = load(source.text, name)
-        tail = [values[key] for key in source.keys]
+        tail = [values[key].numpy() for key in source.keys]
         over(batch, GROUP, lambda lo, hi: kernel(steps, lo, hi, *self.sizes, *tail))
 
-    def _constants(self, arrays: Arrays, masks: Tensors, batch: int) -> dict[Key, Any]:
-        """Coefficients, parameters and lags in the layouts that the kernels read."""
-        found: dict[Key, Any] = {
-            ("lags", edge.key): np.broadcast_to(edge.lags.steps, self.program.leaving[edge.source]).reshape(-1)
+    def _constants(self, arrays: Arrays, masks: Tensors, example: Tensor) -> dict[Key, Tensor]:
+        """Coefficients, parameters and lags in the layouts that the kernels read, on the example's device."""
+        found: dict[Key, Tensor] = {
+            ("lags", edge.key): flat(torch.as_tensor(edge.lags.steps, device=example.device).expand(
+                self.program.leaving[edge.source]))
             for edge in self.segment.internal if edge.lags is not None}
         for name, traced in self.neurons.items():
             shape = self.program.leaving[name]
-            found |= {("c", name, key): flat(arrays.coefficients[name][key].detach().expand(shape))
+            found |= {("c", name, key): flat(arrays.coefficients[name][key].expand(shape))
                       for key in traced.coefficients}
         for part in self.parts:
             node, own = self.program.node(part.name), arrays.parameters.get(part.name, {})
             if part.kind == "product":
                 weight = own["weight"].detach()
-                found["weight", part.name] = weight.contiguous().numpy()
-                found["weight_t", part.name] = weight.t().contiguous().numpy()
-                found["bias", part.name] = own["bias"].detach().contiguous().numpy() if "bias" in own else np.zeros(
-                    len(weight), self.dtype)
+                found["weight", part.name] = weight.contiguous()
+                found["weight_t", part.name] = weight.t().contiguous()
+                found["bias", part.name] = flat(own["bias"]) if "bias" in own else weight.new_zeros(len(weight))
             elif part.kind == "factor":
-                found["factor", part.name] = self._factor(node, own, masks.get(part.name), part.name, batch)
+                found["factor", part.name] = self._factor(node, own, masks.get(part.name), part.name, example)
         return found
 
-    def _factor(self, node: Any, own: Tensors, mask: Tensor | None, name: str, batch: int) -> np.ndarray:
+    def _factor(self, node: Any, own: Tensors, mask: Tensor | None, name: str, example: Tensor) -> Tensor:
         """What a node multiplies by, (M,)."""
-        shape = (batch, *self.program.leaving[name])
-        if isinstance(node, Scale):
-            factor = own["scale"].detach().cpu().numpy() if "scale" in own else node.scale
-        else:
-            factor = 1.0 if mask is None else mask.numpy()
-        return np.ascontiguousarray(np.broadcast_to(np.asarray(factor, self.dtype), shape)).reshape(-1)
+        given = own.get("scale", node.scale) if isinstance(node, Scale) else mask
+        factor = torch.as_tensor(1.0 if given is None else given, dtype=example.dtype, device=example.device)
+        return flat(factor.expand(example.shape[1], *self.program.leaving[name]))

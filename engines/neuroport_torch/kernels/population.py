@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from math import prod
 
-import numpy as np
 import torch
 
 from neuroport.program.bound import BoundNeuron
@@ -20,14 +19,14 @@ from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 Tensor = torch.Tensor
 
 
-def over_time(tensor: Tensor) -> np.ndarray:
+def over_time(tensor: Tensor) -> Tensor:
     """(T, B, *shape) as (T, M)."""
-    return tensor.detach().contiguous().view(len(tensor), prod(tensor.shape[1:])).numpy()
+    return tensor.detach().contiguous().view(len(tensor), prod(tensor.shape[1:]))
 
 
-def flat(tensor: Tensor) -> np.ndarray:
+def flat(tensor: Tensor) -> Tensor:
     """(B, *shape) as (M,)."""
-    return tensor.detach().contiguous().view(-1).numpy()
+    return tensor.detach().contiguous().view(-1)
 
 
 def written_over(tensor: Tensor) -> Tensor:
@@ -99,7 +98,8 @@ class PopulationLoop:
         kernel = load(population_forward(self.traced, written, self.dtype, True), "forward")
         after = [written_over(value) for value in states]
         tensors = [over_time(x), over_time(out), *map(flat, coefficients), *map(flat, after), *map(over_time, made)]
-        over(x[0].numel() if len(x) else 0, BLOCK, lambda lo, hi: kernel(len(x), self.width, lo, hi, *tensors))
+        arrays = [tensor.numpy() for tensor in tensors]
+        over(x[0].numel() if len(x) else 0, BLOCK, lambda lo, hi: kernel(len(x), self.width, lo, hi, *arrays))
         return after
 
     def _run_back(
@@ -110,7 +110,8 @@ class PopulationLoop:
         kernel = self._reverse_kernel
         tensors = [over_time(g), over_time(gx), *([] if x is None else [over_time(x)]), *map(over_time, cuts)]
         tensors += [*map(flat, first), *map(flat, coefficients), *map(flat, sums)]
-        over(g[0].numel() if len(g) else 0, BLOCK, lambda lo, hi: kernel(len(g), self.width, lo, hi, *tensors))
+        arrays = [tensor.numpy() for tensor in tensors]
+        over(g[0].numel() if len(g) else 0, BLOCK, lambda lo, hi: kernel(len(g), self.width, lo, hi, *arrays))
 
     @cached_property
     def _reverse_kernel(self) -> Callable[..., None]:

@@ -60,12 +60,6 @@ neuron = lane % width
 """
 
 
-def supports(traced: Traced) -> bool:
-    """Whether every operation of a neuron's step has a template."""
-    graphs = (traced.before, traced.after, traced.reverse, traced.restore)
-    return all(node.op in TRITON or node.op == "input" for graph in graphs for node in graph.nodes)
-
-
 def header(dtype: str) -> str:
     return HEADER.format(dtype=dtype)
 
@@ -190,6 +184,6 @@ def fetch(name: str) -> str:
     return f"tl.load({name} + step * {name}_t + {name}_at, live, 0.0)"
 
 
-def held(node: Node) -> str:
-    """A value that the next step takes over: of the block's shape, even where it is a number."""
-    return f"tl.full((BLOCK,), {node.attrs[0]!r}, real)" if node.op == "constant" else value(node)
+def held(node: Node, shape: str = "(BLOCK,)") -> str:
+    """A value that the next step takes over: of the state's shape, even where it is a number."""
+    return f"tl.full({shape}, {node.attrs[0]!r}, real)" if node.op == "constant" else value(node)
