@@ -50,17 +50,14 @@ def read_value(dataset: Any, path: str, budget: Budget) -> Value:
         raise damaged(path, error) from None
 
 
-def mark(thing: Any, name: str, path: str, budget: Budget, various: bool = False) -> str | None:
-    """The text of an attribute, None where there is none.
-
-    various: of variable length too, as nir writes it; nothing bounds the room that HDF5 makes for such a one.
-    """
+def mark(thing: Any, name: str, path: str, budget: Budget) -> str | None:
+    """The text of an attribute, None where there is none. Of fixed length: HDF5 would believe any other's."""
     try:
         if not h5a.get_num_attrs(thing) or not h5a.exists(thing, name.encode()):
             return None
         attribute = h5a.open(thing, name.encode())
         kind = h5py.check_string_dtype(attribute.dtype)
-        if attribute.shape != () or kind is None or (kind.length is None and not various):
+        if attribute.shape != () or kind is None or kind.length is None:
             raise refused(f"{path}@{name}", "is no text of fixed length", "remove this attribute")
         budget.spend_bytes(attribute.dtype.itemsize, f"{path}@{name}")
         held = np.empty((), attribute.dtype)

@@ -34,6 +34,8 @@ class Member(NamedTuple):
 def opened(path: Path, limits: Limits) -> Iterator[tuple[Member, Groups]]:
     """The root of a file, to be walked. Raises InvalidData, whose subject is the file, for what is wrong within too."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise refused(str(path), "is no file but a device or a pipe", "give the path of a file")
         with h5py.File(path, "r") as file:
             try:
                 address_size, length_size = file.id.get_create_plist().get_sizes()

@@ -16,7 +16,6 @@ import numpy as np
 from h5py import h5a, h5d, h5g
 
 from neuroport.errors import InvalidData, Problem
-from neuroport.nir.arrays import mark
 from neuroport.nir.budget import DAMAGED, Budget, damaged, refused
 from neuroport.nir.contents import NirGraph
 from neuroport.nir.groups import Groups, Member, opened
@@ -137,10 +136,11 @@ def arrays(traces: Traces, dt: float | None = None) -> dict[str, dict[str, np.nd
 def load(path: str | Path, *, limits: Limits = LIMITS) -> dict[str, dict[str, Trace]]:
     """Every trace in a file, by path of the node (names joined by "/") and variable. Raises InvalidData."""
     with opened(Path(path).expanduser(), limits) as (root, groups):
-        if mark(root.thing, TYPE, "/", groups.budget, various=True) != GRAPH:
-            raise refused("/", f"is no {GRAPH}", "give a file of recorded activity; graphs are read with hdf5.load")
+        held = _members(root, groups, 0)
+        if "nodes" not in held:
+            raise refused("/nodes", "is missing", "give a file of recorded activity; npt.nir.load reads graphs")
         found: dict[str, dict[str, Trace]] = {}
-        _read_graph(root, groups, "", 0, found)
+        _read_nodes(held["nodes"], groups, "", 1, found)
         return found
 
 
@@ -219,19 +219,17 @@ def _write_node(group: Any, variables: Mapping[str, Trace], path: str, compressi
             one.create_dataset(key, data=values, dtype=values.dtype, **packing(values, compression))
 
 
-def _read_graph(group: Member, groups: Groups, place: str, depth: int, found: dict[str, dict[str, Trace]]) -> None:
-    nodes = _members(group, groups, depth).get("nodes")
-    for member in _members(nodes, groups, depth + 1).values() if nodes else ():
-        kind = mark(member.thing, TYPE, member.path, groups.budget, various=True)
-        where = f"{place}{member.name}"
-        if kind == GRAPH:
-            _read_graph(member, groups, f"{where}/", depth + 2, found)
-        elif kind == NODE:
-            held = _members(member, groups, depth + 2).get("observables")
-            inside = _members(held, groups, depth + 3) if held else {}
-            found[where] = {name: _read_trace(one, groups, depth + 4) for name, one in inside.items()}
+def _read_nodes(nodes: Member, groups: Groups, place: str, depth: int, found: dict[str, dict[str, Trace]]) -> None:
+    """What a thing is, its members tell: nir's ``__type__`` is a text of a length that HDF5 would believe."""
+    for member in _members(nodes, groups, depth).values():
+        inside, where = _members(member, groups, depth + 1), f"{place}{member.name}"
+        if "nodes" in inside:
+            _read_nodes(inside["nodes"], groups, f"{where}/", depth + 2, found)
+        elif "observables" in inside:
+            variables = _members(inside["observables"], groups, depth + 2)
+            found[where] = {name: _read_trace(one, groups, depth + 3) for name, one in variables.items()}
         else:
-            raise refused(f"{member.path}@{TYPE}", f"is {kind!r}: {NODE} or {GRAPH} belongs there", EXPORT)
+            raise refused(member.path, "has neither observables nor nodes", EXPORT)
 
 
 def _members(group: Member, groups: Groups, depth: int) -> dict[str, Member]:
@@ -241,9 +239,7 @@ def _members(group: Member, groups: Groups, depth: int) -> dict[str, Member]:
 
 
 def _read_trace(member: Member, groups: Groups, depth: int) -> Trace:
-    budget = groups.budget
-    kind = mark(member.thing, TYPE, member.path, budget, various=True)
-    held = _members(member, groups, depth)
+    budget, held = groups.budget, _members(member, groups, depth)
 
     def array(name: str, kinds: str, axes: int) -> np.ndarray:
         if name not in held or not isinstance(held[name].thing, h5d.DatasetID):
@@ -253,16 +249,14 @@ def _read_trace(member: Member, groups: Groups, depth: int) -> Trace:
             raise refused(held[name].path, f"is no array of numbers with {axes} axes", EXPORT)
         return values
 
-    if kind == DENSE:
+    if "data" in held:
         data, dt = array("data", "biufc", 3), _number(member, "dt", budget)
         shape = _shape(member, data.shape[2], budget)
         if not dt > 0:
             raise refused(f"{member.path}@dt", f"is {dt:g}", "give seconds")
         return Dense(np.moveaxis(data.reshape(*data.shape[:2], *shape), 0, 1), dt)
-    if kind not in (EVENTS, VALUED):
-        raise refused(f"{member.path}@{TYPE}", f"is {kind!r}: {DENSE}, {EVENTS} or {VALUED} belongs there", EXPORT)
     index, times = array("idx", "iu", 2), array("time", "f", 2)
-    values = array("value", "biufc", 2) if kind == VALUED else None
+    values = array("value", "biufc", 2) if "value" in held else None
     size = int(_number(member, "n_neurons", budget))
     if index.shape != times.shape or (values is not None and values.shape != index.shape):
         raise refused(member.path, "has idx, time and value of different shapes", EXPORT)
@@ -299,6 +293,8 @@ def _number(member: Member, name: str, budget: Budget) -> float:
 def _shape(member: Member, size: int, budget: Budget) -> Shape:
     """The population's shape: as the attribute says it where that fits, else flat."""
     said = _attribute(member, SHAPE, budget)
+    if said is not None and said.dtype.kind != "i":
+        raise refused(f"{member.path}@{SHAPE}", "holds no whole numbers", "remove this attribute")
     shape = (size,) if said is None else tuple(int(length) for length in said.ravel())
     if math.prod(shape) != size or min(shape, default=0) < 0:
         raise refused(f"{member.path}@{SHAPE}", f"is {shape}, for {size} neurons", "remove this attribute")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 import zlib
 
@@ -63,6 +64,11 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_a_folder(tmp_path):
     refused(tmp_path, "folder")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.nir")
+    refused(tmp_path / "pipe.nir", "is no file but a device or a pipe")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", SIGNATURE, SIGNATURE + bytes(4000)])
@@ -383,13 +389,14 @@ def test_a_forged_width_of_texts(path):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (lambda file: file.attrs.__setitem__("__type__", "Other"), "is no NIRGraphData"),
-    (lambda file: file["nodes/lif"].attrs.__delitem__("__type__"), "NIRNodeData or NIRGraphData belongs there"),
-    (lambda file: file["nodes/lif/observables/v"].attrs.__setitem__("__type__", "x"), "TimeGriddedData, EventData"),
+    (lambda file: file.__delitem__("nodes"), "/nodes: is missing"),
+    (lambda file: file["nodes/lif"].__delitem__("observables"), "/nodes/lif: has neither observables nor nodes"),
+    (lambda file: file["nodes/lif/observables/spikes"].__delitem__("time"), "/time: is missing"),
     (lambda file: file["nodes/lif/observables/v"].attrs.__setitem__("dt", -1.0), "@dt: is -1"),
     (lambda file: file["nodes/lif/observables/v"].attrs.__setitem__("dt", "fast"), "@dt: is no number"),
     (lambda file: file["nodes/lif/observables/v"].attrs.__setitem__("neuroport_shape", [7, 7]), "is (7, 7), for 6"),
-    (lambda file: file["nodes/lif/observables/v"].__delitem__("data"), "/data: is missing"),
+    (lambda file: file["nodes/lif/observables/v"].attrs.__setitem__("neuroport_shape", [np.nan]), "no whole numbers"),
+    (lambda file: file["nodes/lif/observables/v"].__delitem__("data"), "/idx: is missing"),
     (lambda file: file["nodes/lif/observables/spikes/idx"].__setitem__((0, 0), 6), "names neurons outside 0 to 5"),
     (lambda file: file["nodes/lif/observables/spikes/time"].__setitem__((0, 0), np.nan), "at no finite time"),
     (lambda file: file["nodes/lif/observables/spikes"].attrs.__setitem__("n_neurons", 7), "for 7 neurons"),
