@@ -18,7 +18,7 @@ from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
 from neuroport.nir.limits import DEEPEST
 from neuroport.nir.shapes import CONVOLUTIONS, ELEMENTWISE, KNOWN, Shape, Shapes, Unfit, flattened, infer, shape_out
 
-MOST_SPREAD = 1 << 22  # neurons that one number is written out for
+MOST_SPREAD = 1 << 24  # values that single numbers of a file are written out as, all together
 NEURONS = frozenset(ELEMENTWISE) - {"Scale", "Delay", "Threshold"}
 
 
@@ -52,6 +52,7 @@ class _Log:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.problems: list[Problem] = []
+        self.room = MOST_SPREAD
 
     def repaired(self, path: str, words: str) -> None:
         self.findings.append(Finding(path, words, repaired=True))
@@ -171,8 +172,9 @@ def _spread_out(graph: NirGraph, shapes: Shapes, log: _Log) -> NirGraph:
         short = {name: value for name, value in held.items() if value.shape != into}
         if "w_in" in short and short["w_in"].ndim == 0:
             del short["w_in"]
-        if not short or math.prod(into) > MOST_SPREAD:
+        if not short or math.prod(into) * len(short) > log.room:
             return node
+        log.room -= math.prod(into) * len(short)
         log.repaired(path, f"{', '.join(short)} stand for all of shape {into}: given to each")
         filled = {name: np.broadcast_to(value, into).copy() for name, value in short.items()}
         return NirNode(node.type, {**node.fields, **filled}, node.metadata)
