@@ -88,10 +88,6 @@ def _preset(numerics: Any) -> Preset | None:
     if not isinstance(preset, Preset):
         mend = f"give one of {', '.join(map(repr, PRESETS))}"
         raise InvalidData([Problem("numerics", f"there is no preset {numerics!r:.60}", mend)], "NIR export")
-    if preset.unit_gains:
-        mend = "write the file with numerics='norse' and fold r and w_in into the weights beforehand"
-        wrong = f"{preset.name} reads no gains, so no time constants would give it our steps"
-        raise InvalidData([Problem("numerics", wrong, mend)], "NIR export")
     return preset
 
 

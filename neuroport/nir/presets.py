@@ -89,7 +89,7 @@ _PRESETS = (
     ),
     Preset(
         "spyx", Numerics(discretization="euler", output_delay=1), reset="soft", unit_gains=True, resets_to_zero=True,
-        kinds={"LIF": Numerics(reset_delay=1)},
+        kinds={"LIF": Numerics(reset_delay=1)}, gains={"IF": "one", "LIF": "full", "CubaLIF": "full"},
         evidence="A spike leaves one step after the potential crossed; the threshold is subtracted, for a LIF on the "
         "decayed potential (code of spyx 1.0: nn.py). Equal to the paper's hidden spikes of both Braille files. Its "
         "importer keeps 1 - dt/tau alone (nir.py).",

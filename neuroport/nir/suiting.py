@@ -99,6 +99,9 @@ def _gains_in_weights(graph: NirGraph, preset: Preset, dt: float) -> dict[str, N
     for name, node in graph.nodes.items():
         if node.type not in preset.gains:
             continue
+        if preset.unit_gains and np.any(node.fields.get("v_leak", 0)):
+            mend = "give it v_leak of zero, and a bias before it"
+            problems.append(Problem(f"{name}.v_leak", f"{preset.name} reads no v_leak", mend))
         fields, gain = dict(node.fields), np.ones(np.shape(node.fields["r"]))
         for field, tau in GAINS[node.type]:
             full = preset.gains[node.type] == "full" and tau

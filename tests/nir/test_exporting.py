@@ -154,8 +154,26 @@ def test_a_membrane_without_leak_that_is_given_by_its_decay_has_no_time_constant
         exported(model, {})
 
 
-def test_a_platform_without_gains_cannot_be_written_for():
-    with pytest.raises(npt.InvalidData, match="spyx reads no gains"):
+@pytest.mark.parametrize("name", ["LIF", "CubaLIF", "CubaLIF, recurrent", "IF, recurrent"])
+def test_a_file_for_a_platform_that_reads_no_gains_has_them_in_its_weights(name):
+    model = NETWORKS[name]().model_copy(update={"numerics": npt.nir.PRESETS["spyx"].of("CubaLIF", "soft")})
+    model = npt.Model(nodes={node: its.model_copy(update={"v_leak": 0.0}) if hasattr(its, "v_leak") else its
+                             for node, its in model.nodes.items()},
+                      edges=model.edges, dt=DT, numerics=model.numerics)
+    parameters = npt.init(model, 3)
+    x = (np.random.default_rng(0).random((60, 4, 6)) < 0.5).astype(np.float32)
+    preset = replace(npt.nir.PRESETS["spyx"], kinds={})
+    found = imported(standard_alone(exported(model, parameters, numerics="spyx")), preset, DT)
+    # the delay of a recurrence is that of the output there
+    expected = npt.run(model, parameters, x, engine="reference").outputs
+    given = npt.run(npt.Model(nodes=found.model.nodes, edges=model.edges, dt=DT, numerics=found.model.numerics),
+                    found.parameters, x, engine="reference").outputs
+    assert np.abs(expected).sum() > 1
+    assert np.abs(given - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_a_leak_potential_is_refused_for_a_platform_that_has_none():
+    with pytest.raises(npt.InvalidData, match="spyx reads no v_leak"):
         exported(*made("LIF"), numerics="spyx")
 
 
