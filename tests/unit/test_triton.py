@@ -12,16 +12,24 @@ import pytest
 torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton", reason="triton is made for Linux, and comes with torch's GPU builds")
 
+from neuroport_torch import runner  # noqa: E402
+from neuroport_torch.kernels import triton_tiles  # noqa: E402
 from neuroport_torch.kernels.load import load  # noqa: E402
 from neuroport_torch.kernels.loop import parts_of  # noqa: E402
 from neuroport_torch.kernels.triton import population_forward, population_reverse  # noqa: E402
 from neuroport_torch.kernels.triton_loop import ROWS, TERMS, TritonLoop  # noqa: E402
-from neuroport_torch.kernels.triton_tiles import TABLE  # noqa: E402
+from neuroport_torch.kernels.triton_tiles import TABLE, USUAL, tile_for  # noqa: E402
 from neuroport_torch.runner import OLDEST, language  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
+from triton.runtime import driver  # noqa: E402
+from triton.runtime.jit import JITFunction  # noqa: E402
+from unit import test_torch_gradients as plain  # noqa: E402
 from unit.test_torch_gradients import MODELS  # noqa: E402
 
+from neuroport.model.graph import Recurrent  # noqa: E402
+from neuroport.model.layers import Linear  # noqa: E402
+from neuroport.model.neurons import LIF  # noqa: E402
 from neuroport.program.lower import lower  # noqa: E402
 from neuroport.program.schedule import Loop  # noqa: E402
 
@@ -114,6 +122,64 @@ def test_float64_compiles_and_no_multiplication_is_fused_with_an_addition(compil
             kind = pointer.removeprefix("*fp")
             assert f"mul.f{kind}" in machine or f"mul.rn.f{kind}" in machine
             assert f"fma.rn.f{kind}" not in machine
+
+
+class Compiler:
+    """A driver without a device: kernels are compiled for a GPU that is not there."""
+
+    def get_current_target(self):
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, device):
+        return 0
+
+
+@pytest.fixture
+def launched(monkeypatch, tmp_path):
+    """Every kernel that is launched, compiled for the very arguments, and not run."""
+    found = []
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(runner, "language", lambda device: "triton")
+    monkeypatch.setattr(JITFunction, "__getitem__", lambda kernel, grid: lambda *arguments, **options: found.append(
+        kernel.run(*arguments, grid=grid, warmup=True, **options)))
+    monkeypatch.setattr(driver, "_active", Compiler())
+    return found
+
+
+@pytest.mark.parametrize("steps,batch,width", [(1, 1, 1), (3, 2, 16)])
+def test_kernels_take_the_arguments_of_any_size(launched, monkeypatch, steps, batch, width):
+    monkeypatch.setattr(plain, "T", steps)
+    monkeypatch.setattr(plain, "B", batch)
+    layers = [Linear(width), plain.Resonator(tau=plain.spread(3e-3, 9e-3)), Recurrent(Linear(width), LIF(tau=4e-3))]
+    model = plain.chain(*layers)
+    parameters, state, inputs, targets = plain.task(model)
+    found = plain.executable(model, True, "float32")
+    assert list(found.compiled.describe().values()) == ["TritonPopulation", "TritonLoop"]
+    found.gradients(found.load(parameters), state, inputs, targets)
+    assert len(launched) == 4 and all(kernel.asm["cubin"] for kernel in launched)
+
+
+def test_a_tile_is_measured_once_and_kept(monkeypatch, tmp_path):
+    device, tried, best = torch.device("cuda"), [], TABLE[2]
+
+    def bench(call, **options):
+        call()
+        return 1.0 if tried[-1] == best else 2.0
+
+    monkeypatch.setattr(triton_tiles, "folder", lambda: tmp_path)
+    monkeypatch.setattr(triton.testing, "do_bench", bench)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert tile_for("a kernel", device, 1000, tried.append) == USUAL and not tried
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    assert tile_for("a kernel", device, 1000, tried.append) == best and tried == list(TABLE)
+    triton_tiles._chosen.clear()  # as in another process
+    assert tile_for("a kernel", device, 1023, tried.append) == best and len(tried) == len(TABLE)
+    assert tile_for("a kernel", device, 1024, tried.append) == best and len(tried) == 2 * len(TABLE)
+    triton_tiles._chosen.clear()
 
 
 def test_kernels_are_for_gpus_of_the_tested_kinds(monkeypatch):

@@ -28,7 +28,9 @@ class Tile(NamedTuple):
     ahead: int
 
 
-TABLE = tuple(Tile(block, warps, ahead) for block, warps in ((64, 2), (128, 4), (256, 4), (512, 4)) for ahead in (1, 4))
+# few, since each is compiled before it is measured: small ones spread few lanes over the device, large ones load
+# several numbers a thread at once
+TABLE = (Tile(64, 2, 4), Tile(128, 4, 4), Tile(256, 4, 4), Tile(512, 4, 4), Tile(256, 4, 1))
 USUAL = Tile(128, 4, 4)  # where nothing can be measured: within the capture of a graph
 INTERPRETED = Tile(16, 4, 1)
 
