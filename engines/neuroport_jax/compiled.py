@@ -69,9 +69,10 @@ def compiled(lowered: Any) -> Any:
     try:
         with kept_in(place):
             found = lowered.compile()
-    except Exception:  # an entry that another process left unfinished, a full disk; or an error of the program itself
+    except Exception:  # an entry that another process left unfinished, a full disk; or the program's own, raised again
+        found = lowered.compile()
         clear(place)
-        return lowered.compile()
+        return found
     clear(place, LARGEST)
     return found
 

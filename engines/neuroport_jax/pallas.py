@@ -2,8 +2,10 @@
 
 One program of the grid owns a block of the B x N neurons and runs all their steps, the state in
 registers. The equations are the recorded step's (``dynamics/trace.py``), and so is the reverse: it
-reads the saved values of the cut and recomputes the rest. Where GPU code comes from stands here alone:
-Pallas' Triton backend, as jax 0.10 and 0.11 have it.
+reads the saved values of the cut and recomputes the rest.
+
+Pallas' Triton backend is used here alone, as jax 0.10 and 0.11 have it. 0.11 announces that it will go;
+where it is gone, ``ways.py`` takes the scan.
 """
 
 from __future__ import annotations

@@ -47,12 +47,12 @@ def ways_on(devices: Sequence[Any]) -> Ways:
 
 
 def pallas_is_there() -> bool:
-    """Whether this jax has Pallas' Triton backend."""
+    """Whether this jax has Pallas' Triton backend, and under the names that jax 0.10 and 0.11 give its parts."""
     try:
-        import jax.experimental.pallas.triton
+        from jax.experimental.pallas import triton
     except ImportError:
         return False
-    return jax.experimental.pallas.triton is not None
+    return all(hasattr(triton, name) for name in ("CompilerParams", "load", "store"))
 
 
 def new_enough(device: Any) -> bool:

@@ -177,6 +177,22 @@ def test_a_segment_of_training_takes_over_the_buffers_of_the_state_before() -> N
     assert not any(value.is_deleted() for value in after.free.values())
 
 
+def test_an_evaluation_of_more_batches_needs_no_more_memory_for_each() -> None:
+    executable = JaxEngine().compile(lower(lif(DT)), Options(device="cpu", training=Training()))
+    random = np.random.default_rng(0)
+    data, steps, binary = executable.stage(stage(random.integers(0, 2, (8, 64, 6)), random.integers(0, 3, 8)))
+    handle = executable.load(init(executable.program.model, 0))
+
+    def needed(batches: int) -> int:
+        order = jnp.zeros((batches, 8), jnp.int32)
+        lowered = executable._evaluate.lower(steps, binary, handle, data, order, jnp.ones((batches, 8)))
+        found: int = lowered.compile().memory_analysis().temp_size_in_bytes
+        return found
+
+    activity = 4 * 64 * 8 * 8  # bytes of one batch of the hidden population
+    assert needed(2) > activity and needed(100) - needed(2) < activity
+
+
 def test_a_cycle_has_one_product_a_step_each_way_and_one_for_all_of_its_weights_gradient() -> None:
     program, steps, batch, hidden = lower(recurrent(DT)), 16, 5, 8
     (source,) = program.inputs
