@@ -18,13 +18,12 @@ from neuroport.nir.extension import of_graph, of_node
 from neuroport.nir.flat import flatten, place_delays
 from neuroport.nir.hdf5 import save
 from neuroport.nir.presets import PRESETS, Preset
+from neuroport.nir.releases import WRITTEN
 from neuroport.nir.suiting import nested, suited
 from neuroport.nir.to_nir import Writing, standard_node, unsaid
 from neuroport.program.arrays import check_parameters
 from neuroport.program.lower import Program, lower
 from neuroport.program.schedule import Stepped
-
-VERSION = "1.0.8"  # of nir, whose meaning and layout the files have
 
 
 def write(
@@ -77,7 +76,7 @@ def exported(
     graph = replace(graph, nodes={**graph.nodes, **described})
     if preset is not None and preset.nests:
         graph = nested(graph)
-    return NirFile(replace(graph, metadata=of_graph(model, graph)), VERSION, tuple(findings))
+    return NirFile(replace(graph, metadata=of_graph(model, graph)), WRITTEN, tuple(findings))
 
 
 def _preset(numerics: Any) -> Preset | None:

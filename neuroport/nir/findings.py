@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -65,9 +65,8 @@ def _thresholds(nodes: Sequence[tuple[str, NirNode]]) -> Iterator[Finding]:
 
 def _ways(flat: Flat) -> Iterator[Finding]:
     """Nodes that no input reaches, and those whose output goes nowhere."""
-    reached = _reach(flat.edges, [name for name, node in flat.nodes.items() if node.type == "Input"])
-    back = [(target, source) for source, target in flat.edges]
-    useful = _reach(back, [name for name, node in flat.nodes.items() if node.type == "Output"])
+    reached = _reach(flat.out_of, [name for name, node in flat.nodes.items() if node.type == "Input"])
+    useful = _reach(flat.into, [name for name, node in flat.nodes.items() if node.type == "Output"])
     for name, node in flat.nodes.items():
         if name not in reached:
             yield Finding(name, f"no input reaches this {node.type}")
@@ -75,14 +74,12 @@ def _ways(flat: Flat) -> Iterator[Finding]:
             yield Finding(name, f"what this {node.type} gives reaches no output")
 
 
-def _reach(edges: Sequence[tuple[str, str]], starts: Sequence[str]) -> set[str]:
+def _reach(following: Callable[[str], Sequence[str]], starts: Sequence[str]) -> set[str]:
     found, waiting = set(starts), list(starts)
     while waiting:
-        name = waiting.pop()
-        for source, target in edges:
-            if source == name and target not in found:
-                found.add(target)
-                waiting.append(target)
+        new = set(following(waiting.pop())) - found
+        found |= new
+        waiting += new
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from neuroport.errors import InvalidData, Problem
 from neuroport.nir.contents import NirGraph, NirNode
@@ -28,10 +29,20 @@ class Flat:
     delays: frozenset[Link] = frozenset()
 
     def into(self, name: str) -> tuple[str, ...]:
-        return tuple(source for source, target in self.edges if target == name)
+        return self._ends[0].get(name, ())
 
     def out_of(self, name: str) -> tuple[str, ...]:
-        return tuple(target for source, target in self.edges if source == name)
+        return self._ends[1].get(name, ())
+
+    @cached_property
+    def _ends(self) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+        """Sources by target, and targets by source."""
+        into: dict[str, list[str]] = {}
+        out: dict[str, list[str]] = {}
+        for source, target in self.edges:
+            into.setdefault(target, []).append(source)
+            out.setdefault(source, []).append(target)
+        return ({name: tuple(ends) for name, ends in into.items()}, {name: tuple(ends) for name, ends in out.items()})
 
 
 def flatten(graph: NirGraph) -> Flat:
@@ -43,7 +54,8 @@ def flatten(graph: NirGraph) -> Flat:
     if problems:
         raise InvalidData(problems, "NIR graph")
     for gate in gates:
-        edges = _spliced(gate, nodes, edges)
+        del nodes[gate]
+    edges = _spliced(set(gates), edges)
     return _ordered(nodes, edges)
 
 
@@ -83,13 +95,23 @@ def _gate(graph: NirGraph, path: str, kind: str, problems: list[Problem]) -> str
     return f"{path}/{found[0]}"
 
 
-def _spliced(gate: str, nodes: dict[str, NirNode], edges: list[Link]) -> list[Link]:
-    """Without a node that only passes on: each edge into it joined to each edge out of it."""
-    before = [source for source, target in edges if target == gate]
-    behind = [target for source, target in edges if source == gate]
-    del nodes[gate]
-    rest = [edge for edge in edges if gate not in edge]
-    return rest + [(source, target) for source in before for target in behind]
+def _spliced(gates: set[str], edges: list[Link]) -> list[Link]:
+    """Without nodes that only pass on: each edge into one is followed to where it really ends."""
+    behind: dict[str, list[str]] = {gate: [] for gate in gates}
+    for source, target in edges:
+        if source in gates:
+            behind[source].append(target)
+    found = []
+    for source, target in edges:
+        waiting, passed = [target] if source not in gates else [], set()
+        while waiting:
+            end = waiting.pop()
+            if end not in gates:
+                found.append((source, end))
+            elif end not in passed:  # gates alone may stand in a ring
+                passed.add(end)
+                waiting += behind[end]
+    return found
 
 
 def _ordered(nodes: Mapping[str, NirNode], edges: Iterable[Link]) -> Flat:

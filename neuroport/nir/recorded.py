@@ -59,7 +59,7 @@ def is_recording(path: str | Path) -> bool:
 
     try:
         with h5py.File(path, "r") as file:
-            return file.attrs.get(traces.TYPE) in (traces.GRAPH, traces.GRAPH.encode())
+            return "nodes" in file and "node" not in file  # by its members: an attribute may claim any length
     except (OSError, ValueError):
         return False
 
