@@ -26,7 +26,7 @@ from neuroport.program.execute import segment_arrays
 from neuroport.program.schedule import Population, Stepped
 
 assert os.environ.get("TRITON_INTERPRET") == "1"
-T = 5
+T = 4
 
 
 def lifted(function):

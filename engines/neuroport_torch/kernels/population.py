@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 
 import torch
@@ -43,6 +43,8 @@ class PopulationLoop:
         self.bound, self.traced, self.name = bound, bound.traced, bound.name
         self.dtype = str(dtype).removeprefix("torch.")
         self.width = prod(bound.shape)
+        self._forward_kernel = cache(
+            lambda written: load(population_forward(self.traced, written, self.dtype, True), "forward"))
 
     def forward(
         self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],
@@ -95,7 +97,7 @@ class PopulationLoop:
         made: list[Tensor],
     ) -> list[Tensor]:
         """Fills ``out`` and ``made``; returns the states after the run."""
-        kernel = load(population_forward(self.traced, written, self.dtype, True), "forward")
+        kernel = self._forward_kernel(written)
         after = [written_over(value) for value in states]
         tensors = [over_time(x), over_time(out), *map(flat, coefficients), *map(flat, after), *map(over_time, made)]
         arrays = [tensor.numpy() for tensor in tensors]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
 
+from neuroport.program.bound import BoundNeuron
 from neuroport_torch.kernels.load import load
 from neuroport_torch.kernels.population import PopulationLoop
 from neuroport_torch.kernels.triton import population_forward, population_reverse
@@ -19,11 +20,15 @@ Tensor = torch.Tensor
 class TritonPopulation(PopulationLoop):
     """The segment of one neuron node. Inputs and cotangents are read where they lie, whatever their strides."""
 
+    def __init__(self, bound: BoundNeuron, dtype: torch.dtype):
+        super().__init__(bound, dtype)
+        self._forward_source = cache(lambda written: population_forward(self.traced, written, self.dtype))
+
     def _run(
         self, written: tuple[str, ...], x: Tensor, out: Tensor, states: list[Tensor], coefficients: list[Tensor],
         made: list[Tensor],
     ) -> list[Tensor]:
-        source = population_forward(self.traced, written, self.dtype)
+        source = self._forward_source(written)
         starts = [value.detach().contiguous() for value in states]
         after = [torch.empty_like(value) for value in starts]
         lying, dense = self._lying(x)

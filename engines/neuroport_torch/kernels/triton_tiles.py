@@ -32,7 +32,7 @@ class Tile(NamedTuple):
 # several numbers a thread at once
 TABLE = (Tile(64, 2, 4), Tile(128, 4, 4), Tile(256, 4, 4), Tile(512, 4, 4), Tile(256, 4, 1))
 USUAL = Tile(128, 4, 4)  # where nothing can be measured: within the capture of a graph
-INTERPRETED = Tile(16, 4, 1)
+INTERPRETED = Tile(32, 4, 1)
 
 _chosen: dict[str, Tile] = {}
 
