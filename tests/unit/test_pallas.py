@@ -154,7 +154,7 @@ def test_the_kernel_and_its_reverse_equal_the_scan_and_the_reference(name: str) 
 
 
 @pytest.mark.usefixtures("two_together")
-@pytest.mark.parametrize("name", [*NEURONS, "ALIF, Spyx"])
+@pytest.mark.parametrize("name", ["LIF", "LI", "CubaLIF", "ALIF, Spyx", "a stranger's neuron"])
 def test_the_kernel_records_what_the_reference_records(name: str) -> None:
     program = built(*POPULATIONS[name])
     arrays, expected = of_the_reference(program)
@@ -166,7 +166,7 @@ def test_the_kernel_records_what_the_reference_records(name: str) -> None:
 
 
 @pytest.mark.parametrize(("steps", "batch", "shape"), [
-    (1, 1, (1,)), (3, 2, (7,)), (4, 1, (128,)), (9, 3, (2, 5, 13)), (5, 4, (33, 2)),
+    (1, 1, (1,)), (3, 2, (7,)), (4, 1, (128,)), (9, 3, (2, 5, 13)),
 ])
 def test_any_number_of_steps_and_neurons_will_do(steps: int, batch: int, shape: tuple[int, ...]) -> None:
     program = built(TRAINABLE["LIF"](DT, "channel"), None, shape)  # reads states, and coefficients per channel
