@@ -14,6 +14,7 @@ from neuroport.data.layout import Layout, rows_of
 from neuroport.data.packer import Packer, Reader
 from neuroport.data.tally import Tally, tally_of
 from neuroport.errors import InvalidData, Problem
+from neuroport.model.description import nested
 
 NEAR = 1e-6  # of a step: k * dt computed in floats must not fall into step k - 1
 
@@ -43,7 +44,9 @@ class Binning(Packer):
     @model_validator(mode="after")
     def _one_window(self) -> Self:
         if (self.steps is None) == (self.duration is None):
-            raise ValueError("give either steps or duration (seconds)")
+            wrong = "are both missing" if self.steps is None else "are both given"
+            mend = "give either steps or duration (seconds), how long the window is"
+            raise nested([Problem("steps, duration", wrong, mend)])
         if min((self.pool,) if isinstance(self.pool, int) else self.pool, default=0) < 1:
             raise ValueError("pool must be 1 or more")
         return self

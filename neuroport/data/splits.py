@@ -16,7 +16,7 @@ from neuroport.data.layout import Layout
 from neuroport.data.packer import Packer
 from neuroport.data.packing import Packed, target_problems
 from neuroport.data.shares import drawn
-from neuroport.data.staging import stage
+from neuroport.data.staging import refuse_mistaken, stage
 from neuroport.data.tally import say
 from neuroport.errors import InvalidData, Problem
 
@@ -122,6 +122,16 @@ def label_problems(part: str, labels: np.ndarray, classes: int, numbers: np.ndar
 Pair = tuple[Any, Any] | Events
 
 
+def _pair(given: Any, using: Any) -> tuple[Any, Any]:
+    """Activity and targets of a part. Raises InvalidData."""
+    if isinstance(given, (Events, Packed)):
+        refuse_mistaken(given, None, using)
+        return given, None
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise InvalidData([Problem("", f"is no pair (got {type(given).__name__})", "give (x, y), or Events")])
+    return given[0], given[1]
+
+
 def _class_count(labels: np.ndarray) -> int:
     """How many classes labels name. Raises InvalidData where some of them have no sample."""
     if labels.ndim != 1 or not len(labels):
@@ -150,8 +160,8 @@ def splits(
     for part, pair in (("train", train), ("validation", validation), ("test", test)):
         if pair is None:
             continue
-        x, y = (pair, None) if isinstance(pair, Events) else pair
         try:
+            x, y = _pair(pair, using)
             parts[part] = stage(x, y, layout=layout) if using is None else using.stage(x, y)
         except InvalidData as error:
             problems += [problem.under(part) for problem in error.problems]
@@ -170,6 +180,7 @@ def split(
     x, y, using, layout: as ``stage`` takes them. Each class is shared out alike; with ``groups`` (N,), such as
     the speaker of each sample, a group goes to one part as a whole. test: 0 for none. Raises InvalidData.
     """
+    refuse_mistaken(x, y, using)
     events = isinstance(x, Events)
     labels = np.asarray(x.labels if events else y)
     x = x if events else np.asarray(x)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from neuroport.data.events import Events
 from neuroport.data.layout import Layout, pack
 from neuroport.data.packer import Packer
 from neuroport.data.packing import Packed, labels_of, target_problems
@@ -25,6 +26,7 @@ def stage(
 
     Raises InvalidData where values would be lost.
     """
+    refuse_mistaken(x, y, using)
     if using is not None:
         packed = using.stage(x, y)
         say("staged", [packed.report])
@@ -37,6 +39,23 @@ def stage(
     if layout is None:
         layout = "bits" if steps is None and (x.size == 0 or x.max() <= 1) else "counts"
     return Packed(pack(x, layout), count, labels_of(y), layout)
+
+
+def refuse_mistaken(x: Any, y: Any, using: Any) -> None:
+    """Events without a Binning, what is packed already, arguments in each other's place. Raises InvalidData."""
+    example = "using=npt.data.Binning(dt=1e-3, duration=1.0)"
+    if isinstance(y, Packer):
+        problem = Problem("y", f"is a {type(y).__name__}", "give it by its name: using=...")
+    elif using is not None and not isinstance(using, Packer):
+        problem = Problem("using", f"is no Binning and no encoder (got {using!r:.60})", f"give, say, {example}")
+    elif isinstance(x, Packed):
+        problem = Problem("x", "is packed already", "give what it was packed from; or npt.data.Splits(train=PACKED, "
+                          "validation=PACKED) for parts that are staged one by one")
+    elif isinstance(x, Events) and using is None:
+        problem = Problem("x", "is Events, and nothing says how long a step is", f"give {example}")
+    else:
+        return
+    raise InvalidData([problem])
 
 
 def _activity_problems(x: np.ndarray, layout: Layout | None, steps: int | None) -> list[Problem]:

@@ -133,6 +133,8 @@ def lost(reports: Iterable[StagingReport]) -> str:
     found = [f"{total[name]:,} ({_share(total[name], total['events'])}) {what}" for name, what in
              sorted(_LOST.items(), key=lambda item: -total[item[0]]) if total[name]]
     said = [f"of {total['events']:,} events " + ", ".join(found)] if found else []
+    if total["events"] and total["cropped"] == total["events"]:
+        said.append("times count in seconds (time_unit=1e-6 for microseconds)")
     if total["empty"]:
         said.append(f"{total['empty']:,} of {total['samples']:,} samples hold no event")
     return "; ".join(said)

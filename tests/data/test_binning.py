@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import events, samples
 
-from neuroport.data import Binning, Events, stage, unpack
+from neuroport.data import Binning, Events, split, splits, stage, unpack
+from neuroport.data.tally import lost
 from neuroport.errors import InvalidData
 
 
@@ -212,7 +213,8 @@ def test_pieces_do_not_change_what_is_staged(monkeypatch, count):
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    ({"dt": 0.01}, "give either steps or duration"), ({"dt": 0.01, "steps": 3, "duration": 1}, "either steps or"),
+    ({"dt": 0.01}, r"steps, duration: are both missing\n.*give either steps or duration"),
+    ({"dt": 0.01, "steps": 3, "duration": 1}, r"are both given\n.*either steps or"),
     ({"dt": 0.0, "steps": 3}, "dt: is too small"), ({"dt": 0.01, "steps": 0}, "steps: is too small"),
     ({"dt": 0.01, "steps": 3, "pool": 0}, "pool must be 1 or more"), ({"dt": 0.01, "stps": 3}, "did you mean 'steps'"),
     ({"dt": 0.01, "steps": 3, "values": "counters"}, "values: is none of the possible values"),
@@ -238,6 +240,35 @@ def test_a_binning_takes_events_and_nothing_else():
         stage(np.zeros((3, 4, 1)), np.zeros(3, int), using=Binning(dt=0.01, steps=3))
     with pytest.raises(InvalidData, match="y: is given beside Events"):
         stage(events(3), np.zeros(3, int), using=Binning(dt=0.01, steps=3))
+
+
+@pytest.mark.parametrize("ask", [
+    lambda: stage(events(6)), lambda: split(events(6)), lambda: splits(train=events(6), validation=events(6)),
+])
+def test_events_without_a_binning_are_told_to_take_one(ask):
+    with pytest.raises(InvalidData, match="is Events, and nothing says how long a step is\\n.*using=npt.data.Binning"):
+        ask()
+
+
+@pytest.mark.parametrize(("ask", "said"), [
+    (lambda window, packed: stage(events(6), window), r"y: is a Binning\n.*using="),
+    (lambda window, packed: split(events(6), window), r"y: is a Binning\n.*using="),
+    (lambda window, packed: stage(events(6), using={"dt": 0.01}), r"using: is no Binning and no encoder \(got {'dt'"),
+    (lambda window, packed: stage(packed), "x: is packed already"),
+    (lambda window, packed: split(packed), "x: is packed already"),
+    (lambda window, packed: splits(train=packed, validation=packed), "validation.x: is packed already"),
+    (lambda window, packed: splits(train=3, validation=events(6), using=window), r"train: is no pair \(got int\)"),
+])
+def test_arguments_of_staging_in_the_wrong_place_are_told_where_they_belong(ask, said):
+    window = Binning(dt=0.01, steps=5)
+    with pytest.raises(InvalidData, match=said):
+        ask(window, stage(events(6), using=window))
+
+
+def test_where_every_event_lies_outside_the_window_the_unit_of_times_is_asked_about():
+    microseconds = Events.of([([50_000, 90_000], [0, 1])], [0], (2,))
+    said = lost([stage(microseconds, using=Binning(dt=0.01, steps=10)).report])
+    assert said.endswith("(100 %) lie outside the window; times count in seconds (time_unit=1e-6 for microseconds)")
 
 
 def test_events_may_have_traces_as_targets():
