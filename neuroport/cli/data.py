@@ -79,6 +79,10 @@ def stage(
 
     with nothing_else():
         import_first(imports)
+        if plot is not None:
+            from neuroport.cli.bridge import check_writable
+
+            check_writable("--plot", plot, (".png", ".svg", ".pdf"))
         asked = _asked(source, option)
         if quiet:
             splits, found = report.stage(*asked)

@@ -46,6 +46,8 @@ def test_a_picture_of_samples_is_drawn(neuroport, tmp_path):
     (["info", "yinyang", "-o", "dt"], "'dt' is no NAME=VALUE"),
     (["info", "yinyang", "-o", "speed=3"], "data.options.speed"),
     (["stage", "model.yaml"], "model.yaml"),
+    (["stage", "braille", "--plot", "samples.txt"], "--plot: samples.txt has no known ending"),
+    (["stage", "braille", "--plot", "nowhere/samples.png"], "there is no folder nowhere"),
     (["info", "tonic:Nothing", "-o", "dt=1e-3", "-o", "steps=9"], "Nothing"),
 ])
 def test_a_wrong_request_gets_one_message_and_exit_code_2(neuroport, arguments, said):
