@@ -108,6 +108,10 @@ class Step(NamedTuple):
         """What a current deposits within one step."""
         return current * self.dt
 
+    def current(self, charge: Array) -> Array:
+        """The current that deposits a charge within one step."""
+        return charge / self.dt
+
     def expected(self, rate: float) -> float:
         """Events expected within one step at ``rate`` (1/s)."""
         return rate * self.dt

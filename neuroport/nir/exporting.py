@@ -51,6 +51,7 @@ def exported(
     held = check_parameters(program, parameters)
     preset = _preset(numerics)
     target = None if preset is None else Step(preset.dt or model.dt, preset.numerics.discretization)
+    charge = "step" if preset is None else preset.charge
     problems: list[Problem] = []
     nodes: dict[str, NirNode] = {}
     findings: list[Finding] = []
@@ -58,7 +59,7 @@ def exported(
            for name in model.nodes}
     for name in model.nodes:
         try:
-            nodes[name] = standard_node(Writing(program, name, own[name], target))
+            nodes[name] = standard_node(Writing(program, name, own[name], target, charge))
         except Misfit as misfit:
             problems.append(misfit.problem.under(name))
             continue

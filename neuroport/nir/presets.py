@@ -15,6 +15,7 @@ from neuroport.model.numerics import Numerics
 
 Reset = Literal["soft", "hard", "none"]
 Gains = Literal["full", "one"]
+Charge = Literal["step", "second"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Preset:
     resets_to_zero: bool = False
     unit_gains: bool = False
     if_decay: float | None = None
-    charge: Literal["step", "second"] = "step"
+    charge: Charge = "step"
     hop: int = 0
     weight_bits: int | None = None
     constant_bias: bool = False

@@ -13,6 +13,7 @@ from neuroport.model import layers, neurons
 from neuroport.model.nodes import Misfit, Node
 from neuroport.model.numerics import Numerics
 from neuroport.nir.contents import Fields, NirNode
+from neuroport.nir.presets import Charge
 from neuroport.program.bound import BoundNeuron
 from neuroport.program.lower import Program
 
@@ -32,12 +33,13 @@ MEANT = {
 @dataclass(frozen=True)
 class Writing:
     """One node to be written. arrays: its parameters by field. target: how the reader's steps are taken where
-    they differ from ours; None: time constants as they are."""
+    they differ from ours; None: time constants as they are. charge: what the reader's IF and I add, see Preset."""
 
     program: Program
     name: str
     arrays: Mapping[str, Array]
     target: Step | None = None
+    charge: Charge = "step"
 
     @property
     def node(self) -> Node:
@@ -172,6 +174,12 @@ def _low_pass(of: Writing, tau: str, decay: str) -> tuple[Array, Array]:
     return found, np.broadcast_to(np.asarray(ours.gain / target.low_pass(found).gain), of.leaving)
 
 
+def _resistance(of: Writing) -> Fields:
+    """r of an integrator without leak, whose charge in a step is r x with us."""
+    step = of.target or of.bound.step
+    return {"r": _field(step.current(of.value("r")) if of.charge == "second" else of.value("r"))}
+
+
 def _ends(of: Writing) -> Fields:
     return {"v_threshold": _field(of.value("v_threshold")), "v_reset": _field(of.value("v_reset"))}
 
@@ -199,7 +207,7 @@ KINDS: dict[str, Callable[[Writing], NirNode]] = {
     "Conv2d": _convolution, "SumPool2d": _pool, "AvgPool2d": _pool, "Flatten": _flatten, "Scale": _scale,
     "Dropout": _dropout, "Delay": _delay,
     "Threshold": lambda of: NirNode("Threshold", {"threshold": _field(of.value("v_threshold"))}),
-    "I": lambda of: NirNode("I", {"r": _field(of.value("r"))}),
-    "IF": lambda of: NirNode("IF", {"r": _field(of.value("r")), **_ends(of)}),
+    "I": lambda of: NirNode("I", _resistance(of)),
+    "IF": lambda of: NirNode("IF", {**_resistance(of), **_ends(of)}),
     "LI": _lif, "LIF": _lif, "ALIF": _lif, "CubaLI": _cuba, "CubaLIF": _cuba,
 }

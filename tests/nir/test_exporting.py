@@ -105,6 +105,16 @@ def test_a_file_for_a_platform_takes_our_steps_there(platform):
     assert share_of_difference(None) > 1e-2
 
 
+def test_a_file_for_a_platform_that_counts_charge_by_the_second_gives_integrators_what_they_get_here():
+    model = npt.Model.sequential(4, DT, [npt.Linear(8, weight_init=networks.weights()), npt.IF(r=0.4), npt.I(r=0.3)])
+    parameters = npt.init(model, 3)
+    x = np.random.default_rng(0).random((40, 2, 4))
+    found = imported(standard_alone(exported(model, parameters, numerics="spikingjelly")), "spikingjelly", DT, "soft")
+    expected = npt.run(model, parameters, x, engine="reference").outputs
+    assert expected.any()
+    assert np.allclose(npt.run(found.model, found.parameters, x, engine="reference").outputs, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("numerics, words", [
     (npt.Numerics(reset="soft"), "a reset that is soft"),
     (npt.Numerics(reset="hard", comparison="ge"), ">= v_threshold"),
