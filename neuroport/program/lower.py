@@ -106,6 +106,7 @@ def lower(model: Model) -> Program:
                     biases.append(f"{edge.source}.bias")
                     muted.add(edge.source)
                     problems += _shared_bias(model, edge)
+            problems += _far_biases(model, name, incoming, parameters)
         arrays = {full: full.rsplit(".", 1)[1] for full in parameters if full.rsplit(".", 1)[0] == name}
         neurons[name] = BoundNeuron(
             name=name, neuron=node, numerics=numerics, step=Step(model.dt, numerics.discretization),
@@ -118,6 +119,27 @@ def lower(model: Model) -> Program:
         model=model, segments=schedule(model, edges), entering=shapes.entering, leaving=shapes.leaving,
         wires=edges, incoming=incoming, parameters=parameters, neurons=neurons, muted=frozenset(muted),
     )
+
+
+def _far_biases(
+    model: Model, name: str, incoming: Mapping[str, tuple[Wire, ...]], parameters: Mapping[str, ParameterSpec]
+) -> list[Problem]:
+    """Biases that reach a neuron through other layers, and so cannot act past its synapse."""
+    waiting = [edge.source for edge in incoming[name]]
+    found, seen = [], set(waiting)
+    while waiting:
+        between = waiting.pop()
+        if isinstance(model.nodes[between], Neuron):
+            continue
+        for edge in incoming[between]:
+            if f"{edge.source}.bias" in parameters:
+                wrong = f"its bias is to act on the membrane of {name!r} (bias_on), but {between!r} lies between"
+                mend = "put its layer right before the neuron, or set bias=False"
+                found.append(Problem(f"nodes.{edge.source}.bias", wrong, mend))
+            if edge.source not in seen:
+                seen.add(edge.source)
+                waiting.append(edge.source)
+    return found
 
 
 def _shared_bias(model: Model, edge: Wire) -> list[Problem]:

@@ -251,3 +251,12 @@ def test_a_trainable_constant_at_the_end_of_its_range_is_refused():
     model = npt.Model.sequential(1, 1e-3, layers, numerics)
     with pytest.raises(npt.InvalidData, match="n.tau"):
         to_free(lower(model), npt.init(model))
+
+
+def test_a_bias_that_cannot_reach_the_membrane_is_refused():
+    layers = {"w": npt.Linear(2), "wait": npt.Delay(2e-3), "n": npt.CubaLIF(tau_syn=5e-3, tau_mem=9e-3)}
+    model = npt.Model.sequential(2, 1e-3, layers, npt.Numerics(bias_on="membrane"))
+    with pytest.raises(npt.InvalidModel, match="nodes.w.bias.*'wait' lies between"):
+        npt.init(model)
+    silent = npt.Model.sequential(2, 1e-3, layers | {"w": npt.Linear(2, bias=False)}, model.numerics)
+    assert "w.weight" in npt.init(silent)
