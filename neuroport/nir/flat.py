@@ -6,7 +6,7 @@ distance from the inputs, then by name.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -55,7 +55,11 @@ def flatten(graph: NirGraph) -> Flat:
         raise InvalidData(problems, "NIR graph")
     for gate in gates:
         del nodes[gate]
-    edges = _spliced(set(gates), edges)
+    behind = _behind(gates, edges)
+    if ring := _ring(behind):
+        wrong, mend = "stands in a ring of graphs' ends, with nothing that delays", "put a neuron or a Delay in between"
+        raise InvalidData([Problem(ring, wrong, mend)], "NIR graph")
+    edges = _spliced(behind, edges)
     return _ordered(nodes, edges)
 
 
@@ -95,21 +99,48 @@ def _gate(graph: NirGraph, path: str, kind: str, problems: list[Problem]) -> str
     return f"{path}/{found[0]}"
 
 
-def _spliced(gates: set[str], edges: list[Link]) -> list[Link]:
-    """Without nodes that only pass on: each edge into one is followed to where it really ends."""
+def _behind(gates: Iterable[str], edges: Iterable[Link]) -> dict[str, list[str]]:
+    """What follows each of the nodes that only pass on."""
     behind: dict[str, list[str]] = {gate: [] for gate in gates}
     for source, target in edges:
-        if source in gates:
+        if source in behind:
             behind[source].append(target)
+    return behind
+
+
+def _ring(behind: Mapping[str, list[str]]) -> str:
+    """A gate that stands in a ring of gates alone, or behind one; "" where there is none."""
+    open_ = dict.fromkeys(behind, 0)
+    for targets in behind.values():
+        for target in targets:
+            if target in open_:
+                open_[target] += 1
+    waiting = [gate for gate, count in open_.items() if not count]
+    while waiting:
+        gate = waiting.pop()
+        del open_[gate]
+        for target in behind[gate]:
+            if target in open_:
+                open_[target] -= 1
+                if not open_[target]:
+                    waiting.append(target)
+    return min(open_, default="")
+
+
+def _spliced(behind: Mapping[str, list[str]], edges: Iterable[Link]) -> list[Link]:
+    """Without nodes that only pass on: each edge into one is followed to where it really ends.
+
+    An end that is reached by several ways stands twice, so that it can be refused; more would grow without bound.
+    """
     found = []
     for source, target in edges:
-        waiting, passed = [target] if source not in gates else [], set()
+        waiting, passed = [target] if source not in behind else [], Counter[str]()
         while waiting:
             end = waiting.pop()
-            if end not in gates:
+            if end not in behind:
                 found.append((source, end))
-            elif end not in passed:  # gates alone may stand in a ring
-                passed.add(end)
+            elif passed[end] < 2:
+                passed[end] += 1
                 waiting += behind[end]
     return found
 

@@ -142,6 +142,27 @@ def test_a_nested_graph_is_the_flat_one_with_names_joined():
     assert np.array_equal(spikes(found, X), spikes(imported(flat, "snntorch", 1e-3), X))
 
 
+def through_empty_graphs(*edges):
+    """Graphs a to d that hold nothing, between the input and a neuron."""
+    empty = NirGraph(nodes={"in": end("Input", 3), "out": end("Output", 3)}, edges=(("in", "out"),))
+    nodes = {"input": end("Input", 3), **{name: empty for edge in edges for name in edge if name in "abcd"},
+             "x": lif(), "output": end("Output", 3)}
+    return file(nodes, [*edges, ("x", "output")])
+
+
+def test_a_signal_that_comes_by_two_ways_through_empty_graphs_is_not_halved():
+    split = [("input", "a"), ("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("d", "x")]
+    assert "input -> x stands twice" in problems(through_empty_graphs(*split), "norse", 1e-3, "hard")
+    way = imported(through_empty_graphs(*[edge for edge in split if "c" not in edge]), "norse", 1e-3, "hard")
+    assert [(edge.source, edge.target) for edge in way.model.edges] == [("input", "x"), ("x", "output")]
+
+
+def test_a_ring_of_empty_graphs_is_refused_since_nothing_in_it_can_be_delayed():
+    ring = through_empty_graphs(("input", "a"), ("a", "b"), ("b", "a"), ("b", "x"))
+    said = problems(ring, "norse", 1e-3, "hard")
+    assert "a ring" in said and "a/in" in said
+
+
 def test_numerics_and_resets_may_differ_by_node_and_by_nested_graph():
     nodes = {"input": end("Input", 3), "a": lif(), "b": NirGraph(
         nodes={"in": end("Input", 3), "c": lif(), "out": end("Output", 3)}, edges=(("in", "c"), ("c", "out"))),
