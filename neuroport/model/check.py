@@ -163,15 +163,20 @@ def infer_shapes(nodes: Nodes, edges: Sequence[Link]) -> tuple[Shapes, list[Prob
     for name, node in nodes.items():
         if isinstance(node, Input):
             settle(name, node.shape)
-    for _ in nodes:  # a shape travels one edge a round at least
+    settled = -1
+    while settled < len(shapes.entering):  # a shape travels one edge a round at least
+        settled = len(shapes.entering)
         for edge in edges:
             if edge.source in shapes.leaving:
                 settle(edge.target, shapes.leaving[edge.source])
+    arriving: dict[str, dict[str, Shape]] = {}
+    for edge in edges:
+        if edge.source in shapes.leaving:
+            arriving.setdefault(edge.target, {})[edge.source] = shapes.leaving[edge.source]
     for name in shapes.entering:
-        arriving = {edge.source: shapes.leaving[edge.source] for edge in edges
-                    if edge.target == name and edge.source in shapes.leaving}
-        if len(set(arriving.values())) > 1:
-            each = listed(f"{shape} from {source}" for source, shape in arriving.items())
+        found = arriving.get(name, {})
+        if len(set(found.values())) > 1:
+            each = listed(f"{shape} from {source}" for source, shape in found.items())
             mend = "edges into one node add up, so their shapes must be equal"
             problems.append(Problem(f"nodes.{name}", f"receives shapes that differ: {each}", mend))
     return shapes, problems

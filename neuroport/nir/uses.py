@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -145,14 +146,17 @@ def uses_of(node: NirNode, dt: float | None) -> list[str]:
 
 def _closes(edges: Iterable[tuple[str, str]]) -> bool:
     """Whether edges make a cycle: whether some are left when those that start where none ends are taken away."""
-    left = list(edges)
-    while left:
-        ends = {target for _, target in left}
-        rest = [edge for edge in left if edge[0] in ends]
-        if len(rest) == len(left):
-            return True
-        left = rest
-    return False
+    follows: dict[str, list[str]] = {}
+    for source, target in edges:
+        follows.setdefault(source, []).append(target)
+    left = Counter(target for targets in follows.values() for target in targets)
+    free = [name for name in follows if not left[name]]
+    while free:
+        for target in follows.get(free.pop(), ()):
+            left[target] -= 1
+            if not left[target]:
+                free.append(target)
+    return any(left.values())
 
 
 def uses_of_graph(graph: NirGraph, cyclic: bool) -> list[str]:
