@@ -111,7 +111,8 @@ def _gains_in_weights(graph: NirGraph, preset: Preset, dt: float) -> dict[str, N
         nodes[name] = replace(node, fields=fields)
         if np.allclose(gain, 1, rtol=1e-6, atol=0):  # no more than the rounding of a file's float32
             continue
-        rows = gain.reshape(len(gain), -1)
+        channels = np.atleast_1d(gain)
+        rows = channels.reshape(len(channels), -1)
         for source in _into(graph, name):
             if nodes[source].type not in LAYERS or _out_of(graph, source) != [name] or (rows != rows[:, :1]).any():
                 wrong = f"{preset.name} reads no r or w_in, and these have no weights of their own to go into"

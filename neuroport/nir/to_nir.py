@@ -167,7 +167,7 @@ def _low_pass(of: Writing, tau: str, decay: str) -> tuple[Array, Array]:
         return of.value(tau), np.ones(of.leaving)
     target = of.target or own._replace(method="euler")
     ours = own.low_pass(of.value(tau)) if given is None else own.low_pass(None, of.value(decay))
-    if not ((ours.decay < 1) & (ours.decay >= (0 if target.method == "euler" else 1e-300))).all():
+    if not np.all((ours.decay < 1) & (ours.decay >= (0 if target.method == "euler" else 1e-300))):
         raise Misfit(f"no time constant has a decay per step of {np.min(ours.decay):g} to {np.max(ours.decay):g}",
                      "use an IF for a membrane without leak", decay)
     found = np.asarray(target.time_constant(ours.decay))

@@ -91,8 +91,9 @@ def test_a_bias_that_is_late_in_the_model_stays_late(tmp_path):
         np.testing.assert_array_equal(there[layer], value, layer)
 
 
-def test_gains_without_weights_to_go_into_are_refused_by_name(tmp_path):
-    model = npt.Model.sequential(3, DT, {"alone": npt.LIF(5 * DT, r=2.0)})
+@pytest.mark.parametrize("shape", [3, ()])
+def test_gains_without_weights_to_go_into_are_refused_by_name(shape, tmp_path):
+    model = npt.Model.sequential(shape, DT, {"alone": npt.LIF(5 * DT, r=2.0)})
     with pytest.raises(npt.InvalidData, match=r"alone: norse reads no r or w_in.*no weights of their own"):
         npt.nir.write(tmp_path / "there.nir", model, npt.init(model), numerics="norse")
     npt.nir.write(tmp_path / "there.nir", model, npt.init(model), numerics=replace(PRESETS["norse"], gains={}))
