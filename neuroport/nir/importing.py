@@ -28,6 +28,7 @@ from neuroport.nir.hdf5 import load
 from neuroport.nir.presets import PRESETS, Preset, Reset, custom
 from neuroport.nir.quantize import quantized
 from neuroport.nir.releases import subtracts
+from neuroport.nir.shapes import ELEMENTWISE
 
 Array = np.ndarray
 Chosen = str | Numerics | Preset
@@ -117,7 +118,8 @@ def _readings(
         mend = f"pass numerics=, one of {', '.join(map(repr, PRESETS))}, or Numerics(...) of your own"
         problems.append(Problem("numerics", wrong, mend))
     if open_resets:
-        meant = f"version {file.version} of nir meant the soft one" if file.version else "the file has no version"
+        meant = (f"version {file.version} of nir meant the soft one" if subtracts(file.version)
+                 else f"its version is {file.version!r:.60}" if file.version else "the file has no version")
         wrong = f"this file does not say what a spike's reset does ({listed(open_resets, 4)}); {meant}"
         mend = "pass reset='soft' (v - v_threshold) or reset='hard' (to v_reset)"
         problems.append(Problem("reset", wrong, mend))
@@ -197,7 +199,9 @@ def _assembled(
     dt = next((reading.dt for reading in readings.values() if reading.dt is not None), NO_TIME)
     model = Model(nodes=nodes, edges=edges, dt=dt, numerics=numerics or Numerics())
     parameters = {f"{name}.{field}": value for name, own in arrays.items() for field, value in own.items()}
-    return Imported(model, _fitting(model, parameters), tuple(findings))
+    parameters = _fitting(model, parameters)
+    _check_sizes(flat, model)
+    return Imported(model, parameters, tuple(findings))
 
 
 def _holds_back(name: str, nodes: Mapping[str, Node], flat: Flat, dt: float | None) -> bool:
@@ -264,3 +268,20 @@ def _fitting(model: Model, parameters: Mapping[str, Array]) -> dict[str, Array]:
         raise InvalidData(problems, "NIR graph")
     return found
 
+
+def _check_sizes(flat: Flat, model: Model) -> None:
+    """That what a file gives by neuron is for as many as reach it: equal values became one number, of no shape."""
+    problems = []
+    for name, node in flat.nodes.items():
+        reached = model.shapes[name]
+        for field in ELEMENTWISE.get(node.type, ()):
+            held = node.fields.get(field)
+            shape = () if held is None else np.shape(held)
+            if np.prod(shape, dtype=int) in (1, np.prod(reached, dtype=int)):
+                continue
+            fits = len(shape) == len(reached) and all(own in (1, one) for own, one in zip(shape, reached, strict=True))
+            if not fits:
+                wrong = f"has shape {shape}, what reaches this node asks for {reached}"
+                problems.append(Problem(f"{name}.{field}", wrong, "mend the export: a population has one size"))
+    if problems:
+        raise InvalidData(problems, "NIR graph")

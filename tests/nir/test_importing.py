@@ -63,6 +63,7 @@ def test_a_file_that_leaves_everything_open_is_asked_about_with_the_choices():
     said = problems(simple(lif(), version="0.2.0"), numerics=None)
     assert re.search(r"numerics: .*'norse', 'snntorch', 'sinabs', 'spyx', 'spikingjelly', 'spinnaker2', 'nengo'", said,
                      re.S)
+    assert "dt: a file does not say how long a step is" in problems(simple(lif()), numerics=None)  # both at once
     said = problems(simple(lif(), version="0.2.0"), numerics="norse")
     assert "reset='soft'" in said and "reset='hard'" in said and "0.2.0 of nir meant the soft one" in said
     assert "dt=" in said
@@ -188,6 +189,17 @@ def test_a_flatten_that_counts_the_batch_is_understood_by_what_follows(start, ex
 def test_arrays_that_do_not_fit_their_node_are_refused():
     mixed = lif(4, tau=np.array([0.01, 0.02, 0.03, 0.04], np.float32))
     assert "x.tau" in problems(simple(mixed, (3,), (3,)), "norse", 1e-3)
+
+
+@pytest.mark.parametrize("node", [lif(2), lif(r=full(1, 2)), NirNode("Scale", {"scale": full(1, 4)}),
+                                  NirNode("Delay", {"delay": full(0, 4)})], ids=lambda node: node.type)
+def test_a_population_of_another_size_than_what_reaches_it_is_refused_though_its_values_are_equal(node):
+    assert "what reaches this node asks for (3,)" in problems(simple(node), "norse", 1e-3, "hard")
+
+
+def test_a_version_that_is_no_number_is_not_said_to_have_meant_a_reset():
+    said = problems(simple(lif(), version="junk"), "norse", 1e-3)
+    assert "'junk'" in said and "meant" not in said
 
 
 def test_a_delay_on_a_cycle_is_its_delay():
