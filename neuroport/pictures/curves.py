@@ -29,14 +29,15 @@ def training_curves(histories: Mapping[str, Sequence[Row]], figure: Any = None) 
             epochs = [row["epoch"] for row in rows]
             mark = {"marker": MARKERS[index % len(MARKERS)], "markersize": 4, "label": name,
                     "markevery": max(1, len(rows) // MARKS)}
-            axis.plot(epochs, _column(rows, f"train_{what}", unit), linewidth=0.8, alpha=0.5, **look(index))
+            axis.plot(epochs, _column(rows, f"train_{what}", unit), linewidth=0.8, alpha=0.5,
+                      marker="x" if len(epochs) == 1 else None, **look(index))  # a line of one point is none
             axis.plot(epochs, _column(rows, f"validation_{what}", unit), linewidth=1.8, **mark, **look(index))
         axis.set_ylabel(label)
         axis.grid(alpha=0.25)
         tidy(axis)
     panels[0].set_title("validation (strong, with marks) and training (faint)", fontsize=SMALL)
     panels[-1].set_xlabel("epoch")
-    panels[-1].xaxis.get_major_locator().set_params(integer=True)
+    panels[-1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     panels[-1].legend(loc="best", frameon=False, fontsize=SMALL, handlelength=3.5)
     return figure
 

@@ -44,6 +44,7 @@ def samples(
         axis.set_title(f"sample {sample}{name}\n{values.mean():.3g} a step", fontsize=SMALL)
         tidy(axis)
     every[0].set_ylabel("channel")
+    every[0].yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # there is no channel 2.5
     if beside:
         axis = tidy(every[-1])
         axis.stairs(np.asarray(rates, np.float64).reshape(-1), np.arange(channels + 1) - 0.5, orientation="horizontal",

@@ -65,6 +65,21 @@ def test_samples_of_a_data_set_are_named_by_number_class_and_part():
     assert beside.get_xlabel() == "spikes a step"
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 20])
+def test_channels_are_counted_in_whole_numbers(channels):
+    figure = pictures.samples(np.ones((5, 1, channels)))
+    figure.canvas.draw()
+    assert all(float(tick).is_integer() for tick in figure.axes[0].get_yticks())
+
+
+def test_a_training_of_one_epoch_is_seen():
+    figure = training_curves({"one": HISTORY[:1]})
+    figure.canvas.draw()
+    loss, accuracy = figure.axes
+    assert [line.get_marker() in (None, "None", "") for line in loss.lines] == [False, False]
+    assert all(float(tick).is_integer() for tick in accuracy.get_xticks())
+
+
 def test_training_curves_are_drawn_from_the_history_of_a_run():
     history = npt.fit(small_experiment(), engine="reference", data=small_data()).history
     loss, accuracy = training_curves({"run": history}).axes
