@@ -104,6 +104,7 @@ def _readings(
     for name, node in flat.nodes.items():
         preset = presets[name]
         if preset is None:
+            open_dt += [name] if dt is None and node.type in TIMED else []  # asked for together with numerics
             continue
         chosen = resets[name] or preset.reset
         if chosen is None and node.type in SPIKING:
