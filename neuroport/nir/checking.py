@@ -76,6 +76,7 @@ def check(
     threshold, as a share of it, the potential of a differing spike may be to count as rounding.
     Raises InvalidData, InvalidModel, UnsupportedModel and the engines' other errors.
     """
+    _check_measures(tau, tolerance)
     sides = [dict(zip(("engine", "numerics", "dt", "reset", "device", "precision"), values, strict=True))
              for values in zip(*map(_pair, (engine, numerics, dt, reset, device, precision)), strict=True)]
     called = names or (None, None)
@@ -98,6 +99,16 @@ def check(
     alone = (_rest(program.neurons, matched) if held is None else (), _rest(theirs, matched.values()))
     right = None if labels is None else _accuracies(program, labels, samples, ran, second, matched)
     return Check((ran.words, second.words), first.model.dt, steps, samples, nodes, alone, right, tolerance)
+
+
+def _check_measures(tau: float, tolerance: float) -> None:
+    problems = []
+    if not (np.isfinite(tolerance) and tolerance >= 0):
+        problems.append(Problem("tolerance", f"is no share of a threshold (got {tolerance})", "give 0 or more"))
+    if not (np.isfinite(tau) and tau > 0):
+        problems.append(Problem("tau", f"is no time constant (got {tau})", "give seconds, above zero"))
+    if problems:
+        raise InvalidData(problems)
 
 
 def _second(a: Any, b: Any, sides: Sequence[Mapping[str, Any]], name: str | None) -> Any:

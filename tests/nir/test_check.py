@@ -264,6 +264,9 @@ def test_plain_data_name_the_place():
     ("none.npy", {"node": "early"}, "no such file"),
     ("none.nir", {}, "none.nir"),
     ({"early": np.zeros((STEPS, SAMPLES, 3))}, {"engine": ("reference",) * 3}, "one, or two"),
+    (network(), {"tolerance": -1.0}, "no share of a threshold"),
+    (network(), {"tolerance": float("nan")}, "no share of a threshold"),
+    (network(), {"tau": 0.0}, "no time constant"),
 ])
 def test_a_wrong_request_is_refused_with_a_sentence(b, more, said):
     with pytest.raises(npt.NeuroportError, match=said):
