@@ -34,7 +34,8 @@ def folder(path: str | Path, holds: str, option: str = "path") -> Path:
     found = expanded(path, option)
     if not found.is_dir():
         wrong = "is no folder" if found.exists() else "there is no such folder"
-        raise InvalidData([Problem(str(found), wrong, f"put {holds} there (taken from {Path.cwd()})")])
+        mend = f"give the folder that holds {holds}" if found.exists() else f"put {holds} there"
+        raise InvalidData([Problem(str(found), wrong, f"{mend} (taken from {Path.cwd()})")])
     return found
 
 
@@ -43,5 +44,5 @@ def only(found: Iterable[Path], where: Path, what: str) -> Path:
     paths = sorted(found)
     if len(paths) != 1:
         wrong = f"holds no {what}" if not paths else f"holds several: {', '.join(path.name for path in paths)}"
-        raise InvalidData([Problem(str(where), wrong, f"put {what} there, or name the file")])
+        raise InvalidData([Problem(str(where), wrong, f"put a {what} there, or name the file")])
     return paths[0]

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from neuroport.errors import Invalid, InvalidExperiment, Problem, listed
 from neuroport.model.augmentation import Augmentation, ChannelShift
 from neuroport.model.description import Description, nested, problems_of
 from neuroport.model.graph import Model
-from neuroport.model.kinds import Member
+from neuroport.model.kinds import Kind, Member
 from neuroport.model.losses import CrossEntropy, Loss
 from neuroport.model.metrics import Metric
 from neuroport.model.neurons import Neuron
@@ -61,6 +61,15 @@ class Training(Description):
     accumulate: int = Field(1, gt=0)
     truncate: int | None = Field(None, gt=0)
     early_stopping: EarlyStopping | None = None
+
+    @field_validator("regularizers", "metrics", "augmentation", mode="before")
+    @classmethod
+    def _in_a_list(cls, value: Any) -> Any:
+        """A single one would be taken for the list of its own fields."""
+        if isinstance(value, Kind):
+            called = type(value).__name__
+            raise nested([Problem("", f"is a {called}, no list", f"put it into one: [{called}(...)]")])
+        return value
 
     def __hash__(self) -> int:
         return hash(self.to_json())

@@ -269,6 +269,12 @@ def test_an_empty_folder_is_refused(tmp_path):
         load("folder", {"path": str(tmp_path)})
 
 
+def test_a_file_in_place_of_its_folder_is_told_to_be_the_folder(tmp_path):
+    (tmp_path / "train.h5").touch()
+    with pytest.raises(InvalidData, match="train.h5: is no folder\n.*give the folder that holds train.h5 and test.h5"):
+        load("hdf5", {"path": str(tmp_path / "train.h5"), **WINDOW})
+
+
 # --- events and images in one file -------------------------------------------------------------
 
 

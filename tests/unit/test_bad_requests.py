@@ -250,6 +250,11 @@ CASES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "a threshold of true": (lambda: npt.LIF(0.1, v_threshold=True), "v_threshold", "give a number"),
     "a surrogate's slope of true": (
         lambda: npt.LIF(0.1, surrogate={"type": "SuperSpike", "slope": True}), "surrogate.slope: is no number", "YAML"),
+    "an augmentation without its list": (
+        lambda: training(augmentation=npt.Thinning()), "training.augmentation: is a Thinning, no list",
+        "[Thinning(...)]"),
+    "a regularizer without its list": (
+        lambda: training(regularizers=npt.RateL1()), "training.regularizers: is a RateL1, no list", "put it into one"),
     "bounds in the wrong order": (lambda: npt.RateBounds(lower=0.5, upper=0.1), "lower", "swap"),
     "a negative seed": (lambda: experiment(seed=-1), "seed", "0 or more"),
     "an experiment without model": (lambda: npt.Experiment(), "model", "add it"),
