@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from neuroport import registry
+from neuroport.errors import InvalidModel, Problem
 from neuroport.model.graph import Model
 from neuroport.model.training import Experiment
 from neuroport.runtime.run import Run, read_parameters
@@ -35,6 +36,9 @@ def read_described(path: Path) -> Described:
     if path.is_dir():
         run = Run.load(path)
         return Described(run.model, run.experiment, run.parameters, f"run {path}", _usable(run))
+    if path.suffix.lower() == ".nir" and path.is_file():
+        mend = f"make a model of it first: neuroport nir import {path} --numerics NAME --dt SECONDS --out NETWORK.yaml"
+        raise InvalidModel([Problem(str(path), "is a NIR file, which says no step and no numerics", mend)])
     if _has_model(path):
         experiment = Experiment.load(path)
         return Described(experiment.model, experiment, None, f"experiment {path}")

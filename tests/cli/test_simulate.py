@@ -58,6 +58,12 @@ def test_input_comes_from_a_file_with_or_without_a_batch(neuroport, workplace, s
     assert (found["steps"], found["batch"]) == (7, batch or 1)
 
 
+def test_a_nir_file_is_told_to_be_imported_first(neuroport, workplace):
+    (workplace / "network.nir").write_bytes(b"\x89HDF\r\n\x1a\n")
+    done = neuroport("simulate", "network.nir", "--poisson", 50)
+    assert done.code == 2 and "neuroport nir import network.nir --numerics" in " ".join(done.err.split())
+
+
 def test_parameters_come_from_a_file_or_from_another_run(neuroport):
     ask = ("simulate", "model.yaml", *ON, "--poisson", 100, "--json", "--parameters")
     of_run, of_file = neuroport(*ask, "runs/first"), neuroport(*ask, "runs/first/parameters.safetensors")
