@@ -37,12 +37,12 @@ RESETS: dict[Any, Reset] = {"soft": "soft", "subtract": "soft", "hard": "hard", 
 
 
 class NirWarning(UserWarning):
-    """A file was mended, or understood against its letter, on reading; the message says where and how."""
+    """A file was mended on reading, contradicts itself, or was understood against its letter; where and how."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A file as a model of ours. findings: what was mended or decided on the way."""
+    """A file as a model of ours. findings: what was mended, found not to fit, or decided on the way."""
 
     model: Model
     parameters: dict[str, Array]
@@ -59,7 +59,8 @@ def read(
     graph ("" for all the rest). dt: seconds a step. reset: "soft" (the threshold is subtracted) or "hard" (to
     v_reset), or by path like the numerics. Files that neuroport wrote hold all three. time_unit: seconds that one
     unit of the file's times has: 1e-3 where they are milliseconds, ``dt`` where they are steps.
-    Warns (NirWarning) of everything that was mended. Raises InvalidData with what is missing and the choices.
+    Warns (NirWarning) of everything that was mended, and of shapes that do not fit together. Raises InvalidData with
+    what is missing and the choices.
     """
     found = imported(load(path), numerics, dt, reset, time_unit=time_unit)
     for finding in found.findings:
@@ -74,7 +75,7 @@ def imported(
     """A file's contents as a model; the arguments are those of ``read``."""
     if numerics is None and dt is None and reset is None and extension_of(file.graph) is not None:
         model, parameters = restored(file.graph)
-        return Imported(model, _fitting(model, parameters), _mended(file))
+        return Imported(model, _fitting(model, parameters), file.findings)
     flat = flatten(file.graph)
     readings = _readings(file, flat, numerics, dt, reset, time_unit)
     found: dict[str, Translated] = {}
@@ -87,10 +88,6 @@ def imported(
     if problems:
         raise InvalidData(problems, "NIR graph")
     return _assembled(file, flat, found, readings)
-
-
-def _mended(file: NirFile) -> tuple[Finding, ...]:
-    return tuple(finding for finding in file.findings if finding.repaired)
 
 
 def _readings(
@@ -180,7 +177,7 @@ def _assembled(
     file: NirFile, flat: Flat, found: Mapping[str, Translated], readings: Mapping[str, Reading]
 ) -> Imported:
     """The model from its parts: delays placed, biases and weights as the platform takes them."""
-    findings = list(_mended(file))
+    findings = list(file.findings)
     nodes = {name: of.node for name, of in found.items()}
     arrays = {name: dict(of.arrays) for name, of in found.items()}
     presets = {name: reading.preset for name, reading in readings.items()}

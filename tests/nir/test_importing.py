@@ -197,6 +197,12 @@ def test_a_population_of_another_size_than_what_reaches_it_is_refused_though_its
     assert "what reaches this node asks for (3,)" in problems(simple(node), "norse", 1e-3, "hard")
 
 
+def test_a_shape_that_a_file_declares_and_nothing_has_is_warned_of(tmp_path):
+    npt.nir.save(tmp_path / "odd.nir", simple(lif(), out=(5,)))
+    with pytest.warns(npt.nir.NirWarning, match="output: takes in"):
+        npt.nir.read(tmp_path / "odd.nir", "norse", 1e-3, "hard")
+
+
 def test_a_version_that_is_no_number_is_not_said_to_have_meant_a_reset():
     said = problems(simple(lif(), version="junk"), "norse", 1e-3)
     assert "'junk'" in said and "meant" not in said
