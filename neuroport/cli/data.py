@@ -110,7 +110,7 @@ def _asked(source: str, option: list[str] | None) -> tuple[str, dict[str, Any]]:
 
 def _read(given: list[str]) -> Mapping[str, Any]:
     from neuroport.errors import InvalidExperiment, Problem
-    from neuroport.model.description import read_yaml
+    from neuroport.model.yaml_text import read_yaml
 
     found: dict[str, Any] = {}
     for item in given:

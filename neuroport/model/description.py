@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
@@ -26,7 +24,7 @@ class Description(BaseModel):
     """A frozen description. Unknown fields are errors; every problem is reported at once."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=False, validate_default=True,
+        frozen=True, extra="forbid", arbitrary_types_allowed=False, validate_default=True, defer_build=True,
         ser_json_inf_nan="constants", allow_inf_nan=False,
     )
     error_class: ClassVar[type[Invalid]] = InvalidModel
@@ -89,9 +87,11 @@ class Description(BaseModel):
     @classmethod
     def from_yaml(cls, text: str) -> Self:
         """From a YAML document."""
+        from neuroport.model.yaml_text import NotYaml, parsed  # late, so that `import neuroport` stays fast
+
         try:
-            data = yaml.load(text, _Loader)
-        except (yaml.YAMLError, RecursionError) as error:
+            data = parsed(text)
+        except (NotYaml, RecursionError) as error:
             raise cls.error_class([_unreadable("YAML", error)]) from None
         return cls.parse(data)
 
@@ -117,7 +117,9 @@ class Description(BaseModel):
         return json.dumps(self.to_data(), indent=2)
 
     def to_yaml(self) -> str:
-        return yaml.dump(self.to_data(), Dumper=_Dumper, sort_keys=False, width=100)
+        from neuroport.model.yaml_text import written
+
+        return written(self.to_data())
 
 
 @cache
@@ -142,47 +144,6 @@ def _truths(value: Any, place: str = "") -> Iterator[tuple[str, bool]]:
     named = dict(enumerate(value)) if isinstance(value, (list, tuple)) else value
     for key, item in named.items() if isinstance(named, Mapping) else ():
         yield from _truths(item, f"{place}.{key}" if place else str(key))
-
-
-_MERGE = "tag:yaml.org,2002:merge"  # `<<: *defaults`
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number (YAML 1.1 wants 1.0e-3) and no key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(text: str) -> Any:
-    """Plain data from YAML; a text that is no YAML is itself."""
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError:
-        return text
-
-
-class _Dumper(yaml.SafeDumper):
-    """Short lists of numbers on one line."""
-
-
-def _represent_list(dumper: yaml.SafeDumper, data: list[Any]) -> yaml.Node:
-    flat = not any(isinstance(item, (dict, list)) for item in data)
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flat)
-
-
-_Dumper.add_representer(list, _represent_list)
-_FLOAT = re.compile(
-    r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
-    r"|\.[0-9_]+(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
 def _unreadable(kind: str, error: Exception) -> Problem:
