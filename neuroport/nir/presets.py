@@ -73,7 +73,7 @@ _PRESETS = (
     ),
     Preset(
         "snntorch", Numerics(discretization="euler", reset_rule="snntorch", reset_gradient=False), if_decay=0.9,
-        dt=1e-4, gains={"IF": "one", "LIF": "full", "CubaLIF": "full"}, nests=True,
+        resets_to_zero=True, dt=1e-4, gains={"IF": "one", "LIF": "full", "CubaLIF": "full"}, nests=True,
         evidence="Forward Euler; no reset within the step after one that fired already. Equal to the paper's "
         "recordings: all 9,728 and 10,240 hidden spikes of the Braille files, accuracies 95.00 and 92.14 %. Its "
         "importer runs IF as Leaky with beta 0.9: equal in all 12,288,000 entries of the CNN's first layer. The "

@@ -203,6 +203,12 @@ def test_a_shape_that_a_file_declares_and_nothing_has_is_warned_of(tmp_path):
         npt.nir.read(tmp_path / "odd.nir", "norse", 1e-3, "hard")
 
 
+@pytest.mark.parametrize("preset", ["norse", "snntorch", "nengo"])
+def test_a_platform_that_resets_to_zero_whatever_the_file_says_is_read_so(preset):
+    found = imported(simple(lif(v_reset=full(-0.5))), preset, 1e-3, "hard")
+    assert found.model.nodes["x"].v_reset == 0
+
+
 def test_a_version_that_is_no_number_is_not_said_to_have_meant_a_reset():
     said = problems(simple(lif(), version="junk"), "norse", 1e-3)
     assert "'junk'" in said and "meant" not in said
