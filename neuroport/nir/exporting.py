@@ -16,6 +16,7 @@ from neuroport.model.nodes import Misfit
 from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
 from neuroport.nir.extension import of_graph, of_node
 from neuroport.nir.flat import flatten, place_delays
+from neuroport.nir.from_nir import SPIKING
 from neuroport.nir.hdf5 import save
 from neuroport.nir.presets import PRESETS, Preset
 from neuroport.nir.releases import WRITTEN
@@ -36,7 +37,8 @@ def write(
     that platform takes our steps, in the form that its importer understands (see ``suiting``); None: the model's own
     time constants. Where a platform knows one dt alone, times are scaled so that our steps are its steps. strict:
     refuse what NIR's standard cannot say (a subtractive reset, an adaptive threshold, ...) in place of putting it into
-    the file's metadata. Returns what only the metadata say. Raises InvalidData, NotWritten.
+    the file's metadata. Returns what only the metadata say, and which resets the
+    platform has not. Raises InvalidData, NotWritten.
     """
     file = exported(model, parameters, numerics=numerics, strict=strict)
     save(path, file)
@@ -71,6 +73,7 @@ def exported(
         raise InvalidData(problems, "model for a NIR file")
     graph = _linked(program, nodes, target or Step(model.dt, "euler"))
     if preset is not None and target is not None:
+        findings += _other_resets(program, preset, nodes)
         graph = suited(graph, preset, target.dt, early={edge.target for edge in model.edges if edge.delay})
     described = {name: replace(graph.nodes[name], metadata=of_node(
         node.model_dump(mode="json"), graph.nodes[name], own[name])) for name, node in model.nodes.items()}
@@ -78,6 +81,20 @@ def exported(
     if preset is not None and preset.nests:
         graph = nested(graph)
     return NirFile(replace(graph, metadata=of_graph(model, graph)), WRITTEN, tuple(findings))
+
+
+def _other_resets(program: Program, preset: Preset, nodes: Mapping[str, NirNode]) -> list[Finding]:
+    """Neurons whose resets the platform that will read the file has not."""
+    found = []
+    for name in nodes.keys() & program.neurons.keys():
+        ours = program.neurons[name].numerics.reset
+        if nodes[name].type not in SPIKING:
+            continue
+        if preset.reset not in (None, ours):
+            found.append(Finding(name, f"its reset is {ours}, in {preset.name} it is {preset.reset}"))
+        elif ours == "hard" and preset.resets_to_zero and np.any(nodes[name].fields["v_reset"]):
+            found.append(Finding(name, f"{preset.name} resets to 0, whatever v_reset says"))
+    return sorted(found, key=lambda finding: finding.path)
 
 
 def _preset(numerics: Any) -> Preset | None:

@@ -109,3 +109,12 @@ def test_weights_that_others_changed_are_not_taken_for_ours(tmp_path):
         npt.nir.read(tmp_path / "trained.nir")
     _, found = npt.nir.read(tmp_path / "trained.nir", numerics="snntorch", dt=1e-4, reset="hard")
     np.testing.assert_array_equal(found["drive.weight"], drive.fields["weight"])
+
+
+@pytest.mark.parametrize(("platform", "words"), [
+    ("norse", "resets to 0"), ("snntorch", "resets to 0"), ("sinabs", "its reset is hard, in sinabs it is soft")])
+def test_a_reset_that_the_platform_has_not_is_told(platform, words, tmp_path):
+    neuron = npt.LIF(tau=10e-3, v_reset=-0.2, numerics=npt.Numerics(discretization="euler", reset="hard"))
+    model = npt.Model.sequential(3, 1e-3, {"fc": npt.Linear(4), "cell": neuron})
+    told = npt.nir.write(tmp_path / "a.nir", model, npt.init(model, 0), numerics=platform)
+    assert [one.path for one in told if words in one.words] == ["cell"]
