@@ -24,7 +24,7 @@ class Description(BaseModel):
     """A frozen description. Unknown fields are errors; every problem is reported at once."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=False, validate_default=True, defer_build=True,
+        frozen=True, extra="forbid", arbitrary_types_allowed=False, validate_default=True,
         ser_json_inf_nan="constants", allow_inf_nan=False,
     )
     error_class: ClassVar[type[Invalid]] = InvalidModel

