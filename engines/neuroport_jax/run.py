@@ -16,8 +16,8 @@ from neuroport.program.lower import Program
 from neuroport.program.noise import keep, stream_of
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, take_states
+from neuroport_jax.differentiable import differentiable, split_constants
 from neuroport_jax.layers import LAYERS
-from neuroport_jax.stepped import differentiable, split_constants
 from neuroport_jax.ways import SCAN, Ways
 
 Array = jax.Array

@@ -37,11 +37,11 @@ class Source:
     keys: tuple[Key, ...]
 
 
-class _Writer:
-    """Collects the arguments that a body asks for."""
+class Arguments:
+    """Collects the arrays that a body asks for, with an identifier for each."""
 
-    def __init__(self, parts: Sequence[Part], edges: Sequence[Wire], given: Iterable[str]):
-        self.parts, self.edges, self.given = list(parts), list(edges), set(given)
+    def __init__(self, parts: Sequence[Part], edges: Sequence[Wire]):
+        self.parts, self.edges = list(parts), list(edges)
         self.number = {part.name: f"n{index}" for index, part in enumerate(parts)}
         self.arguments: dict[Key, str] = {}
 
@@ -50,6 +50,14 @@ class _Writer:
         kind, name, *rest = key
         own = self.number.get(name) or f"e{[edge.key for edge in self.edges].index(name)}"
         return self.arguments.setdefault(key, "_".join([kind, own, *rest]))
+
+
+class _Writer(Arguments):
+    """Statements of one step, lane by lane."""
+
+    def __init__(self, parts: Sequence[Part], edges: Sequence[Wire], given: Iterable[str]):
+        super().__init__(parts, edges)
+        self.given = set(given)
 
     def slice(self, array: str, time: str, name: str) -> str:
         """A group's part of one step."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from neuroport.dynamics.printer import input_name
 from neuroport.program.wires import Wire
-from neuroport_torch.kernels.loop_source import Key, Part, Source
+from neuroport_torch.kernels.loop_source import Arguments, Part, Source
 from neuroport_torch.kernels.numba import block, loads, needed
 from neuroport_torch.kernels.triton import DECORATOR, assignments, header, held, uncommon, value
 
@@ -38,19 +38,12 @@ live = row < batch
 Sizes = Mapping[str, tuple[int, int]]  # widths of what leaves and what enters each node
 
 
-class _Writer:
-    """Collects the arguments that a body asks for."""
+class _Writer(Arguments):
+    """Statements of one step, a block of samples at a time."""
 
     def __init__(self, parts: Sequence[Part], edges: Sequence[Wire], sizes: Sizes, dtype: str):
-        self.edges, self.sizes, self.dtype = list(edges), sizes, dtype
-        self.number = {part.name: f"n{index}" for index, part in enumerate(parts)}
-        self.arguments: dict[Key, str] = {}
-
-    def argument(self, *key: str) -> str:
-        """The identifier of an array."""
-        kind, name, *rest = key
-        own = self.number.get(name) or f"e{[edge.key for edge in self.edges].index(name)}"
-        return self.arguments.setdefault(key, "_".join([kind, own, *rest]))
+        super().__init__(parts, edges)
+        self.sizes, self.dtype = sizes, dtype
 
     def entering(self, part: Part, given: Iterable[str], places: str) -> str:
         """The sum of what reaches a node in a step. places: "n0", "part": which columns are asked for."""
