@@ -246,7 +246,7 @@ def markdown(report: dict[str, Any]) -> str:
         "gathered and unpacked from bits; the rows below it add one augmentation each, the last one four together.",
         'Overhead is against a run on the fixed input just before; it has in it that augmentations change how many',
         'spikes there are to work on. "alone" is order, gathering, unpacking and augmentation without the step.',
-        'Where differences between two runs of a step scatter by 10 %, as on a shared machine, "alone" alone is resolved.',
+        'Where two runs of a step differ by 10 %, as on a shared machine, only what stands under "alone" is resolved.',
     ]
     for engine, rows in report["summary"].items():
         head = "| | fixed input | step | overhead | of the step | alone | of the step |"
