@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from neuroport.errors import InvalidData, Problem, listed
-from neuroport.model.check import infer_shapes
+from neuroport.model.check import delays_input, delays_output, infer_shapes
 from neuroport.model.graph import Edge, Model
 from neuroport.model.layers import Convolution, Flatten, Linear
 from neuroport.model.neurons import CubaLI, CubaLIF, Neuron
@@ -181,8 +181,10 @@ def _assembled(
     nodes = {name: of.node for name, of in found.items()}
     arrays = {name: dict(of.arrays) for name, of in found.items()}
     presets = {name: reading.preset for name, reading in readings.items()}
-    flat = place_delays(flat, lambda name: _holds_back(name, nodes, flat, readings[name].dt),
-                        lambda name: isinstance(nodes[name], Neuron), lambda name: presets[name].bias_at_start)
+    base = Numerics()  # every neuron has its own at this point
+    flat = place_delays(
+        flat, lambda name: delays_output(nodes[name], base) or delays_input(nodes[name], readings[name].dt, base),
+        lambda name: isinstance(nodes[name], Neuron), lambda name: presets[name].bias_at_start)
     edges = [Edge(source=source, target=target, delay=max(
         int((source, target) in flat.delays),
         presets[target].hop if isinstance(nodes[target], (Linear, Convolution)) else 0))
@@ -200,16 +202,6 @@ def _assembled(
     parameters = _fitting(model, parameters)
     _check_sizes(flat, model)
     return Imported(model, parameters, tuple(findings))
-
-
-def _holds_back(name: str, nodes: Mapping[str, Node], flat: Flat, dt: float | None) -> bool:
-    """Whether what passes through a node comes out a step later or more."""
-    node = nodes[name]
-    if isinstance(node, Neuron):
-        return bool(node.numerics and node.numerics.output_delay)
-    if flat.nodes[name].type != "Delay" or dt is None:
-        return False
-    return bool(np.min(np.asarray(node.delay)) >= dt / 2)  # type: ignore[attr-defined]
 
 
 def _constant_biases(
@@ -231,8 +223,8 @@ def _flattens(
     for name, node in list(nodes.items()):
         if not isinstance(node, Flatten) or node.start_dim < 1:
             continue
-        behind = [target for source, target in flat.edges if source == name]
-        wanted = [shape for shape in (_declared(flat.nodes[target], nodes[target]) for target in behind) if shape]
+        wanted = [shape for shape in (_declared(flat.nodes[behind], nodes[behind]) for behind in flat.out_of(name))
+                  if shape]
         without_batch = node.model_copy(update={
             "start_dim": node.start_dim - 1, "end_dim": node.end_dim - 1 if node.end_dim > 0 else node.end_dim})
         gives = [infer_shapes({**nodes, name: one}, edges)[0].leaving.get(name) for one in (node, without_batch)]

@@ -47,7 +47,7 @@ def test_conv1d_is_as_in_torch(data):
 
 
 def _agrees(node, into, weight, stride, padding, dilation, groups, function):
-    """The same shape as torch's, or refused by both. torch has "same" without a stride only: padded here as it pads."""
+    """A convolution as in torch, which has "same" without a stride only: padded here as it pads."""
     x = torch.zeros(1, *into)
     if padding == "same":
         for axis in range(len(into) - 1):
@@ -55,13 +55,18 @@ def _agrees(node, into, weight, stride, padding, dilation, groups, function):
             sides = [0, 0] * (len(into) - 2 - axis) + [total // 2, total - total // 2] + [0, 0] * axis
             x = F.pad(x, sides)
         padding = 0
+    _as_torch(node, into, lambda: function(x, torch.zeros(weight), None, stride, padding, dilation, groups))
+
+
+def _as_torch(node, into, theirs):
+    """The same shape as what torch gives, or refused by both."""
     try:
-        theirs = tuple(function(x, torch.zeros(weight), None, stride, padding, dilation, groups).shape[1:])
+        shape = tuple(theirs().shape[1:])
     except RuntimeError:
         with pytest.raises(Unfit, match="kernel that is larger"):
             shape_out(node, into)
     else:
-        assert shape_out(node, into) == theirs
+        assert shape_out(node, into) == shape
 
 
 @drawn
@@ -72,13 +77,7 @@ def test_pools_are_as_in_torch(data):
     into = tuple(data.draw(st.integers(1, 10)) for _ in range(3))
     fields = {"kernel_size": array(*kernel), "stride": array(*stride), "padding": array(*padding)}
     node = NirNode(data.draw(st.sampled_from(["SumPool2d", "AvgPool2d"])), fields)
-    try:
-        theirs = tuple(F.avg_pool2d(torch.zeros(1, *into), kernel, stride, padding).shape[1:])
-    except RuntimeError:
-        with pytest.raises(Unfit, match="kernel that is larger"):
-            shape_out(node, into)
-    else:
-        assert shape_out(node, into) == theirs
+    _as_torch(node, into, lambda: F.avg_pool2d(torch.zeros(1, *into), kernel, stride, padding))
 
 
 @drawn
