@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
+from neuroport.nir.codec.legacy import NEEDED
 from neuroport.nir.contents import NirFile, NirGraph, NirNode
-from neuroport.nir.legacy import NEEDED
 from neuroport.nir.shapes import ELEMENTWISE, KNOWN, Shape, shape_out
 
 FLOATS = ("<f4", "<f8", "<f2", ">f4")

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuroport.nir.checking import check as check
+    from neuroport.nir.codec.hdf5 import load as load
+    from neuroport.nir.codec.hdf5 import save as save
+    from neuroport.nir.codec.limits import Limits as Limits
     from neuroport.nir.contents import Finding as Finding
     from neuroport.nir.contents import NirFile as NirFile
     from neuroport.nir.contents import NirGraph as NirGraph
     from neuroport.nir.contents import NirNode as NirNode
     from neuroport.nir.exporting import write as write
-    from neuroport.nir.hdf5 import load as load
-    from neuroport.nir.hdf5 import save as save
     from neuroport.nir.importing import NirWarning as NirWarning
     from neuroport.nir.importing import read as read
-    from neuroport.nir.limits import Limits as Limits
     from neuroport.nir.presets import PRESETS as PRESETS
     from neuroport.nir.presets import Preset as Preset
     from neuroport.nir.report import info as info
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 # imported when first asked for: "module:name" within this package
 _LAZY = {
     "read": "importing:read", "NirWarning": "importing:NirWarning", "write": "exporting:write",
-    "load": "hdf5:load", "save": "hdf5:save", "check": "checking:check", "info": "report:info",
-    "Limits": "limits:Limits", "PRESETS": "presets:PRESETS", "Preset": "presets:Preset",
+    "load": "codec.hdf5:load", "save": "codec.hdf5:save", "check": "checking:check", "info": "report:info",
+    "Limits": "codec.limits:Limits", "PRESETS": "presets:PRESETS", "Preset": "presets:Preset",
     **{name: f"contents:{name}" for name in ("Finding", "NirFile", "NirGraph", "NirNode")},
 }
 

@@ -1,6 +1,6 @@
 """What a NIR file holds, exactly: every node, field, name, order and dtype, known or not.
 
-Reading and writing (``hdf5.py``) keep this whole; what a node means is said in ``from_nir.py`` and
+Reading and writing (``codec``) keep this whole; what a node means is said in ``from_nir.py`` and
 ``to_nir.py``. Arrays are NumPy's, in the file's own dtype and shape, 0-d ones too. Whether two are the same, and where
 they first differ, says ``difference``.
 """

@@ -13,11 +13,11 @@ from neuroport.dynamics.discretize import Step
 from neuroport.errors import InvalidData, Problem
 from neuroport.model.graph import Model
 from neuroport.model.nodes import Misfit
+from neuroport.nir.codec.hdf5 import save
 from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
 from neuroport.nir.extension import of_graph, of_node
 from neuroport.nir.flat import flatten, place_delays
 from neuroport.nir.from_nir import SPIKING
-from neuroport.nir.hdf5 import save
 from neuroport.nir.presets import PRESETS, Preset
 from neuroport.nir.releases import WRITTEN
 from neuroport.nir.suiting import nested, suited

@@ -20,11 +20,11 @@ from neuroport.model.layers import Convolution, Flatten, Linear
 from neuroport.model.neurons import CubaLI, CubaLIF, Neuron
 from neuroport.model.nodes import Node, Output
 from neuroport.model.numerics import Numerics
+from neuroport.nir.codec.hdf5 import load
 from neuroport.nir.contents import Finding, NirFile, NirNode
 from neuroport.nir.extension import extension_of, restored
 from neuroport.nir.flat import Flat, flatten, place_delays
 from neuroport.nir.from_nir import SPIKING, STATEFUL, TIMED, Reading, Translated, translated
-from neuroport.nir.hdf5 import load
 from neuroport.nir.presets import PRESETS, Preset, Reset, custom
 from neuroport.nir.quantize import quantized
 from neuroport.nir.releases import subtracts

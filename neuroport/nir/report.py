@@ -15,11 +15,11 @@ from neuroport.engine.base import Engine
 from neuroport.errors import InvalidData, NeuroportError, Problem, listed
 from neuroport.model.graph import Model
 from neuroport.nir import shapes
+from neuroport.nir.codec.hdf5 import load
 from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
 from neuroport.nir.findings import TIMES, findings
 from neuroport.nir.flat import Flat, flatten, place_delays
 from neuroport.nir.from_nir import STATEFUL
-from neuroport.nir.hdf5 import load
 from neuroport.nir.importing import imported
 from neuroport.nir.platforms import LEVELS, PLATFORMS, Claim, Level, Platform
 from neuroport.nir.releases import subtracts

@@ -16,13 +16,13 @@ import numpy as np
 from h5py import h5a, h5d, h5g
 
 from neuroport.errors import InvalidData, Problem
-from neuroport.nir.budget import DAMAGED, Budget, damaged, refused
+from neuroport.nir.codec.budget import DAMAGED, Budget, damaged, refused
+from neuroport.nir.codec.groups import Groups, Member, opened
+from neuroport.nir.codec.limits import LIMITS, MOST_BYTES, Limits
+from neuroport.nir.codec.marks import NAME, written_name
+from neuroport.nir.codec.writing import image, packing, put_mark, put_whole, true_name
 from neuroport.nir.contents import NirGraph
-from neuroport.nir.groups import Groups, Member, opened
-from neuroport.nir.limits import LIMITS, MOST_BYTES, Limits
-from neuroport.nir.marks import NAME, written_name
 from neuroport.nir.shapes import Shape
-from neuroport.nir.writing import image, packing, put_mark, put_whole, true_name
 
 TYPE, SHAPE = "__type__", "neuroport_shape"
 GRAPH, NODE, DENSE, EVENTS, VALUED = (

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from recordings import nir_recording
 
 from neuroport.errors import InvalidData, NotWritten
+from neuroport.nir.codec.hdf5 import load, save
 from neuroport.nir.contents import NirFile, NirGraph, NirNode, difference, same
-from neuroport.nir.hdf5 import load, save
 
 PAPER = ("braille_noDelay_bias_zero.nir", "braille_noDelay_noBias_subtract.nir", "cnn_sinabs.nir", "lif_norse.nir")
 drawn = settings(max_examples=60, deadline=None, suppress_health_check=[

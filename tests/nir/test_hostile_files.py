@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 
 from neuroport.errors import InvalidData
 from neuroport.nir import traces
+from neuroport.nir.codec.hdf5 import load, save
+from neuroport.nir.codec.limits import Limits
+from neuroport.nir.codec.repair import repaired
+from neuroport.nir.codec.stand_ins import stand_ins
 from neuroport.nir.contents import NirFile, NirGraph, NirNode
-from neuroport.nir.hdf5 import load, save
-from neuroport.nir.limits import Limits
-from neuroport.nir.repair import repaired
 from neuroport.nir.shapes import infer
-from neuroport.nir.stand_ins import stand_ins
 
 TEXT = h5py.string_dtype()
 LIF = "node/nodes/lif"

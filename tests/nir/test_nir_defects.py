@@ -11,8 +11,8 @@ from nir_graphs import array
 
 from neuroport.errors import InvalidData
 from neuroport.nir import info, read, traces
+from neuroport.nir.codec.hdf5 import load, save
 from neuroport.nir.contents import NirFile, NirGraph, NirNode, difference
-from neuroport.nir.hdf5 import load, save
 from neuroport.nir.releases import subtracts
 from neuroport.nir.shapes import infer
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from recordings import nir_recording
 
+from neuroport.nir.codec.hdf5 import load
 from neuroport.nir.contents import NirGraph, NirNode
-from neuroport.nir.hdf5 import load
 from neuroport.nir.platforms import LEVELS, PLATFORMS
 from neuroport.nir.presets import PRESETS
 from neuroport.nir.report import described

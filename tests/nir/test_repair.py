@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from neuroport.errors import InvalidData
+from neuroport.nir.codec.hdf5 import load, save
+from neuroport.nir.codec.repair import repaired
 from neuroport.nir.contents import NirFile, NirGraph, NirNode, difference
-from neuroport.nir.hdf5 import load, save
 from neuroport.nir.releases import release, subtracts
-from neuroport.nir.repair import repaired
 
 TEXT = h5py.string_dtype()
 

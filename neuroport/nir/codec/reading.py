@@ -7,11 +7,11 @@ from pathlib import Path
 
 from h5py import h5d, h5g
 
-from neuroport.nir.arrays import read_value
-from neuroport.nir.budget import decoded, refused, trusted
+from neuroport.nir.codec.arrays import read_value
+from neuroport.nir.codec.budget import decoded, refused, trusted
+from neuroport.nir.codec.groups import EXPORT, Groups, Member, opened
+from neuroport.nir.codec.limits import Limits
 from neuroport.nir.contents import Fields, Finding, NirFile, NirGraph, NirNode
-from neuroport.nir.groups import EXPORT, Groups, Member, opened
-from neuroport.nir.limits import Limits
 
 GRAPH = NirGraph.type
 

@@ -11,12 +11,12 @@ import h5py
 from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5p
 
 from neuroport.errors import InvalidData
-from neuroport.nir.arrays import mark, read_value
-from neuroport.nir.budget import DAMAGED, Budget, damaged, decoded, refused, trusted
+from neuroport.nir.codec.arrays import mark, read_value
+from neuroport.nir.codec.budget import DAMAGED, Budget, damaged, decoded, refused, trusted
+from neuroport.nir.codec.heaps import check_heaps
+from neuroport.nir.codec.limits import Limits
+from neuroport.nir.codec.marks import KIND, NAME
 from neuroport.nir.contents import Value
-from neuroport.nir.heaps import check_heaps
-from neuroport.nir.limits import Limits
-from neuroport.nir.marks import KIND, NAME
 
 EXPORT = "export the graph again with a current nir or with neuroport"
 

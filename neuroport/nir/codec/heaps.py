@@ -11,7 +11,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-from neuroport.nir.budget import refused
+from neuroport.nir.codec.budget import refused
 
 SIGNATURE, ALIGNED = b"GCOL\x01", 8
 

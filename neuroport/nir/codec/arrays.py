@@ -11,10 +11,10 @@ import numpy as np
 from h5py import h5a, h5d, h5s, h5t, h5z
 
 from neuroport.errors import InvalidData
-from neuroport.nir.budget import DAMAGED, Budget, damaged, decoded, refused
+from neuroport.nir.codec.budget import DAMAGED, Budget, damaged, decoded, refused
+from neuroport.nir.codec.marks import BYTES, KIND, NONE, UNICODE
+from neuroport.nir.codec.texts import read_texts
 from neuroport.nir.contents import Value
-from neuroport.nir.marks import BYTES, KIND, NONE, UNICODE
-from neuroport.nir.texts import read_texts
 
 # each at most once in a data set: a filter that unpacks what another unpacked multiplies what it makes
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_SZIP, h5z.FILTER_LZF}

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 
 from neuroport.errors import NotWritten
-from neuroport.nir.budget import refused
+from neuroport.nir.codec.budget import refused
+from neuroport.nir.codec.limits import DEEPEST
+from neuroport.nir.codec.marks import BYTES, KIND, NAME, NONE, written_name
+from neuroport.nir.codec.stand_ins import StandIns, stand_ins
 from neuroport.nir.contents import NirFile, NirGraph, NirNode, Value, plain
-from neuroport.nir.limits import DEEPEST
-from neuroport.nir.marks import BYTES, KIND, NAME, NONE, written_name
-from neuroport.nir.stand_ins import StandIns, stand_ins
 from neuroport.runtime.folder import write_atomically
 
 PACKED_FROM = 4096  # bytes from which an array is packed: a chunk has an overhead of its own

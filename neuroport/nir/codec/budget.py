@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroport.errors import InvalidData, Problem
-from neuroport.nir.limits import Limits
+from neuroport.nir.codec.limits import Limits
 
 # what h5py raises where a file is not as HDF5 has it
 DAMAGED = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError)

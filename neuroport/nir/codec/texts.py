@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from h5py import h5d, h5s, h5z
 
-from neuroport.nir.budget import Budget, decoded, refused
+from neuroport.nir.codec.budget import Budget, decoded, refused
 
 REWRITE = "write it again, its texts one after the other or packed with gzip"
 

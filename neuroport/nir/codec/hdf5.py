@@ -10,11 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from neuroport.errors import InvalidData
+from neuroport.nir.codec.limits import LIMITS, Limits
+from neuroport.nir.codec.reading import read_file
+from neuroport.nir.codec.repair import repaired
+from neuroport.nir.codec.writing import write_file
 from neuroport.nir.contents import NirFile
-from neuroport.nir.limits import LIMITS, Limits
-from neuroport.nir.reading import read_file
-from neuroport.nir.repair import repaired
-from neuroport.nir.writing import write_file
 
 COMPRESSION = 4  # gzip's level
 

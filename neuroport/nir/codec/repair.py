@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from neuroport.errors import InvalidData, Problem, listed
-from neuroport.nir import legacy
+from neuroport.nir.codec import legacy
+from neuroport.nir.codec.limits import DEEPEST
 from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
-from neuroport.nir.limits import DEEPEST
 from neuroport.nir.shapes import CONVOLUTIONS, ELEMENTWISE, KNOWN, Shape, Shapes, Unfit, flattened, infer, shape_out
 
 MOST_SPREAD = 1 << 24  # values that single numbers of a file are written out as, all together
