@@ -13,13 +13,13 @@ from neuroport.cli.data import data
 from neuroport.cli.doctor import doctor
 from neuroport.cli.engines import engines
 from neuroport.cli.evaluate import evaluate
-from neuroport.cli.imports import failed_in_own
 from neuroport.cli.nir import nir
 from neuroport.cli.options import examples
 from neuroport.cli.plot import plot
 from neuroport.cli.simulate import simulate
 from neuroport.cli.train import train
 from neuroport.errors import NeuroportError
+from neuroport.runtime.imports import failed_in_own
 from neuroport.version import __version__
 
 app = typer.Typer(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from neuroport.cli.imports import import_first
 from neuroport.cli.options import Device, Experiment, Imports, Json, Quiet, any_files, engine_lists
 from neuroport.cli.output import console, nothing_else, print_json
+from neuroport.runtime.imports import import_first
 
 
 def compare(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neuroport.cli.imports import import_first
 from neuroport.cli.options import Imports, Json, Quiet, described_files, examples
 from neuroport.cli.output import console, nothing_else, print_json
+from neuroport.runtime.imports import import_first
 
 if TYPE_CHECKING:
     from neuroport.data.report import SetFigures

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuroport.cli.imports import import_first
 from neuroport.cli.options import Device, EngineOfRun, Imports, Json, RunFolder
 from neuroport.cli.output import console, nothing_else, print_json
+from neuroport.runtime.imports import import_first
 
 if TYPE_CHECKING:
     from rich.table import Table

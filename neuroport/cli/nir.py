@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from neuroport.cli.imports import import_first
 from neuroport.cli.options import Device, Imports, Json, any_files, array_files, engine_lists, examples
 from neuroport.cli.output import console, nothing_else, print_json
+from neuroport.runtime.imports import import_first
 
 nir = typer.Typer(
     no_args_is_help=True, help="NIR files: what they hold, whether networks behave alike, the way in and out.",

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from neuroport.cli.imports import import_first
 from neuroport.cli.options import Device, EngineOfRun, Imports, Json, RunFolder, any_files
 from neuroport.cli.output import nothing_else, print_json
+from neuroport.runtime.imports import import_first
 
 
 def plot(

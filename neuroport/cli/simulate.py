@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from neuroport.cli.imports import import_first
 from neuroport.cli.options import (
     Device,
     Engine,
@@ -19,6 +18,7 @@ from neuroport.cli.options import (
     safetensors_files,
 )
 from neuroport.cli.output import console, nothing_else, print_json
+from neuroport.runtime.imports import import_first
 
 
 def simulate(

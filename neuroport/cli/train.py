@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuroport.cli.imports import import_first
 from neuroport.cli.options import Device, Engine, Experiment, Imports, Json, Quiet, any_files
 from neuroport.cli.output import console, nothing_else, print_json
+from neuroport.runtime.imports import import_first
 
 if TYPE_CHECKING:
     from neuroport.runtime.callbacks import Callback

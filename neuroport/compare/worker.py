@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroport import registry
-from neuroport.cli.imports import failed_in_own, import_first
 from neuroport.compare.probe import first_steps, probe
 from neuroport.compare.processes import Share, Task, Trained, write_traces
 from neuroport.errors import NeuroportError
 from neuroport.model.training import Experiment
 from neuroport.runtime.callbacks import Callback, Plan
 from neuroport.runtime.fit import fit
+from neuroport.runtime.imports import failed_in_own, import_first
 from neuroport.runtime.overrides import overridden
 from neuroport.runtime.prepare import check_fit, load_data
 from neuroport.runtime.progress import LiveProgress, warnings_on
