@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from neuroport.data.disk import cache_folder, write_whole
+from neuroport.data.disk import cache_folder, write_note
 
 BLOCK = 1 << 20
 RACY = 2.0  # seconds: coarser than the clock of any file system in use
@@ -39,7 +39,7 @@ def contents(files: Mapping[str, Path]) -> str:
     name = _digest([[name, stat[0], crc] for name, stat, crc in zip(names, seen, sums, strict=True)])
     settled = all(max(changed) / 1e9 < read_at - RACY for _, changed, _ in seen)
     if settled and seen == [_seen(path) for path in paths]:
-        write_whole(note, json.dumps({"seen": _digest(seen), "contents": name}))
+        write_note(note, json.dumps({"seen": _digest(seen), "contents": name}))
     return name
 
 

@@ -1,10 +1,9 @@
-"""Where staged data is kept on this machine."""
+"""Where staged data is kept on this machine, and how a file is written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from neuroport.errors import UnusableFolder
@@ -35,16 +34,23 @@ def _platform_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that others see all of it or nothing. A note that cannot be written is left out."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content at once: a reader, or a crash, sees the old one or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_note(path: Path, text: str) -> None:
+    """Write a small file that spares work later, for the user alone; one that cannot be written is left out."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(temporary, path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
+        write_atomically(path, text.encode())
     except OSError:
         return

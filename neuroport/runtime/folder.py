@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save as safetensors
 
+from neuroport.data.disk import write_atomically
 from neuroport.errors import NotWritten, UnusableFolder
 from neuroport.model.training import Experiment
 from neuroport.runtime.claim import Claim
@@ -162,19 +163,6 @@ def safetensor_bytes(arrays: Mapping[str, np.ndarray], metadata: dict[str, str] 
     """Arrays in the safetensors format, names in order; equal arrays give equal bytes."""
     ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     return bytes(safetensors(ordered, metadata))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file's content at once: a reader, or a crash, sees the old one or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _line(row: Row) -> bytes:

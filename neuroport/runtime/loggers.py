@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from neuroport.data.disk import write_atomically
 from neuroport.errors import MissingPackage, NotWritten
 from neuroport.runtime.callbacks import Callback, Plan
-from neuroport.runtime.folder import write_atomically
 from neuroport.runtime.run import Run
 
 

@@ -9,7 +9,8 @@ from runtime_case import Spoiled, small_data, small_experiment
 from safetensors.numpy import load_file
 
 import neuroport as npt
-from neuroport.runtime.folder import RunFolder, unused, write_atomically
+from neuroport.data.disk import write_atomically
+from neuroport.runtime.folder import RunFolder, unused
 
 LISTED = {"engine", "device", "seed", "epochs", "train_accuracy", "validation_accuracy", "test_accuracy",
           "samples_per_second", "data_hash", "versions"}

@@ -10,13 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from neuroport.data.disk import write_atomically
 from neuroport.errors import NotWritten
 from neuroport.nir.codec.budget import refused
 from neuroport.nir.codec.limits import DEEPEST
 from neuroport.nir.codec.marks import BYTES, KIND, NAME, NONE, written_name
 from neuroport.nir.codec.stand_ins import StandIns, stand_ins
 from neuroport.nir.contents import NirFile, NirGraph, NirNode, Value, plain
-from neuroport.runtime.folder import write_atomically
 
 PACKED_FROM = 4096  # bytes from which an array is packed: a chunk has an overhead of its own
 TEXT = h5py.string_dtype()
