@@ -38,11 +38,12 @@ def _paragraph(text: str) -> str:
 
 
 def call(described: type[Description]) -> str:
-    """How a description is made: its fields in the order of positional arguments, with their defaults."""
+    """How a description is made: its fields in order with their defaults; those behind the * by name alone."""
     parameters = inspect.signature(described).parameters
     order = [name for base in described.__mro__ for name in base.__dict__.get("__annotations__", ())]
     fields = []
-    for name in dict.fromkeys(name for name in order if name in described.model_fields):
+    for place, name in enumerate(dict.fromkeys(name for name in order if name in described.model_fields)):
+        fields += ["*"] if place == described.positional else []
         default = parameters[name].default
         fields.append(name if default is inspect.Parameter.empty else f"{name}={shown(default)}")
     line = f"{described.__name__}({', '.join(fields)})"

@@ -29,15 +29,19 @@ class Description(BaseModel):
     )
     error_class: ClassVar[type[Invalid]] = InvalidModel
     also: ClassVar[tuple[str, ...]] = ()  # names that may stand beside the fields in plain data
+    positional: ClassVar[int] = 2  # how many fields may be given by position; more are too easily mistaken
 
     def __init__(self, *args: Any, **fields: Any):
         """Fields by name; positional arguments fill the class's own fields first, then its bases'."""
         named = [name for base in type(self).__mro__ for name in base.__dict__.get("__annotations__", ())
                  if name in type(self).model_fields]
         named = list(dict.fromkeys(named))
-        if len(args) > len(named):
-            wrong = f"takes {len(named)} fields at most, got {len(args)} positional arguments"
-            raise self.error_class([Problem(type(self).__name__, wrong, f"fields: {', '.join(named)}")])
+        if len(args) > min(self.positional, len(named)):
+            raise self.error_class([self._too_many(args, named)])
+        twice = [name for name, _ in zip(named, args, strict=False) if name in fields]
+        if twice:
+            wrong = "is given twice, by its place and by its name"
+            raise self.error_class([Problem(f"{type(self).__name__}.{name}", wrong, "leave one out") for name in twice])
         fields = {**dict(zip(named, args, strict=False)), **fields}
         try:
             super().__init__(**fields)
@@ -46,6 +50,18 @@ class Description(BaseModel):
             raise self.error_class(found, type(self).__name__) from None
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # nested ones validate in the core
+
+    def _too_many(self, args: Sequence[Any], named: Sequence[str]) -> Problem:
+        first, rest = named[: self.positional], named[self.positional :]
+        wrong = f"takes only {' and '.join(first) or 'names'} by position, got {len(args)} values"
+        mend = f"name the others: {', '.join(rest)}" if rest else f"its fields: {', '.join(named) or 'none'}"
+        meant = self._meant_by(args)
+        return Problem(type(self).__name__, wrong, f"{meant}; {mend}" if meant else mend)
+
+    @classmethod
+    def _meant_by(cls, args: Sequence[Any]) -> str:
+        """What too many values by position may mean, where another library's order is well known."""
+        return ""
 
     def __setattr__(self, name: str, value: Any) -> None:
         try:

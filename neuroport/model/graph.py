@@ -29,6 +29,8 @@ class Edge(Description):
     edge out of it, which holds zeros at first. ``Recurrent(bias_at_start=...)`` is short for the two.
     """
 
+    positional: ClassVar[int] = 3
+
     source: str
     target: str
     delay: int = Field(0, ge=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -45,11 +46,21 @@ Pads = tuple[tuple[int, int], ...]
 DEFAULT_WEIGHT = KaimingUniform(gain=1 / math.sqrt(3))
 
 
+def _without_the_inputs(layer: type[Node], args: Sequence[Any], count: int) -> str:
+    """torch's layers are given the size of their input first; here it is inferred."""
+    if len(args) != count:
+        return ""
+    theirs, ours = ", ".join(map(repr, args)), ", ".join(map(repr, args[1:]))
+    return f"torch's {layer.__name__}({theirs}) is {layer.__name__}({ours}) here, which finds its inputs by itself"
+
+
 class Linear(Node):
     """y = W x + b; W (out_features, in_features), b (out_features,).
 
     in_features is inferred where it is not given. ``trainable`` freezes both arrays.
     """
+
+    positional: ClassVar[int] = 1
 
     out_features: int = Field(gt=0)
     in_features: int | None = Field(None, gt=0)
@@ -57,6 +68,10 @@ class Linear(Node):
     weight_init: AnyInitializer = DEFAULT_WEIGHT
     bias_init: AnyInitializer = Constant(value=0.0)
     trainable: bool = True
+
+    @classmethod
+    def _meant_by(cls, args: Sequence[Any]) -> str:
+        return _without_the_inputs(cls, args, 2)
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 1:
@@ -73,7 +88,6 @@ class Linear(Node):
             return {"weight": weight}
         return {"weight": weight,
                 "bias": ParameterSpec((self.out_features,), self.bias_init, self.trainable, fans=fans)}
-
 
 
 class Window(Node):
@@ -124,6 +138,10 @@ class Convolution(Window):
             found.append(Problem("groups", wrong, "choose a divisor"))
         if found:
             raise nested(found)
+
+    @classmethod
+    def _meant_by(cls, args: Sequence[Any]) -> str:
+        return _without_the_inputs(cls, args, 3)
 
     def pads(self, shape: Shape) -> Pads:
         """Zeros (before, after) along each axis of an input (C, *axes)."""

@@ -150,6 +150,7 @@ class _Leak(Node):
     """Fields of a leaky membrane: tau v' = (v_leak - v) + r x."""
 
     abstract: ClassVar[bool] = True
+    positional: ClassVar[int] = 1
 
     tau: OptionalTime = None
     r: Value = 1.0

@@ -95,7 +95,11 @@ CASES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "an unknown field": (lambda: npt.LIF(0.1, v_treshold=1), "v_treshold", "did you mean 'v_threshold'"),
     "a missing field": (lambda: npt.Linear(), "out_features", "add it"),
     "a layer without outputs": (lambda: npt.Linear(0), "out_features", "greater than 0"),
-    "too many positional fields": (lambda: npt.LIF(*range(1, 20)), "LIF", "fields: tau"),
+    "too many positional fields": (lambda: npt.LIF(20e-3, 1.0), "LIF", "name the others: r, v_leak"),
+    "a convolution in torch's order": (
+        lambda: npt.Conv1d(2, 8, 3), "Conv1d", "torch's Conv1d(2, 8, 3) is Conv1d(8, 3) here"),
+    "a Linear in torch's order": (lambda: npt.Linear(12, 20), "Linear", "torch's Linear(12, 20) is Linear(20) here"),
+    "a field by position and by name": (lambda: npt.Linear(3, out_features=4), "Linear.out_features", "leave one out"),
     "a time constant as a text": (lambda: npt.LIF("20ms"), "tau", "give a number"),
     "a negative time constant": (lambda: npt.LIF(-0.02), "tau", "seconds"),
     "no time constant": (lambda: npt.LIF(), "tau", "from_decay"),
