@@ -34,7 +34,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena) -> tupl
     """x (M, K), weight (N, K), bias (N,) -> (M, N), differentiable in all three; and the way it was taken."""
     if x.device.type != "cpu" or len(x) * weight.numel() < LARGE:
         return functional.linear(x, weight, bias), "torch"
-    events = Events.of(x)
+    events = Events.of(x, arena)
     way = "events" if events is not None else "onednn" if _onednn(x) else "torch"
     return _Linear.apply(x, weight, bias, events, arena), way
 
@@ -63,46 +63,104 @@ def dense(x: Tensor, weight: Tensor, arena: Arena) -> Tensor:
 
 
 class Events:
-    """Where a matrix (M, K) is not zero; None from ``of`` where it mostly is not."""
+    """A matrix (M, K) that is mostly zeros, as the list of those entries that are not.
 
-    def __init__(self, x: np.ndarray):
-        self.x = x
-        self.index, self.start, self.count = empty_index(*x.shape)
-        over(len(x), ROWS, lambda lo, hi: find(x, lo, hi, self.index, self.start, self.count))
+    start: (M + 1,) where each row's entries lie. index: their columns. value: theirs, empty where all are 1.
+    """
+
+    def __init__(self, shape: tuple[int, int], start: np.ndarray, index: np.ndarray, value: np.ndarray):
+        self.shape, self.start, self.index, self.value = shape, start, index, value
 
     @staticmethod
-    def of(x: Tensor) -> Events | None:
+    def of(x: Tensor, arena: Arena) -> Events | None:
+        """None where x is not mostly zeros. The list holds no reference to x."""
         if not HAS_NUMBA or not x.is_contiguous():
             return None
         sample = x[:: max(1, len(x) // 64)]  # rows spread over the run tell soon whether it is worth a look
         if torch.count_nonzero(sample) > 2 * DENSE * sample.numel():
             return None
-        found = Events(x.detach().numpy())
-        return found if found.count.sum() <= DENSE * x.numel() else None
+        values, (rows, columns) = x.detach().numpy(), x.shape
+        kind = torch.int16 if columns < 2**15 else torch.int32
+        found = arena.empty((x.numel() + 1,), kind, x.device).numpy()
+        start = np.zeros(rows + 1, np.int64)
+        count = start[1:]
+        over(rows, ROWS, lambda lo, hi: find(values, lo, hi, found, count))
+        np.cumsum(count, out=count)
+        if start[-1] > DENSE * x.numel():
+            return None
+        index, value = np.empty(start[-1], found.dtype), np.empty(start[-1], values.dtype)
+        over(rows, ROWS, lambda lo, hi: collect(values, found, lo, hi, start, index, value))
+        return Events((rows, columns), start, index, value[:0].copy() if (value == 1).all() else value)
+
+    @property
+    def nbytes(self) -> int:
+        return self.start.nbytes + self.index.nbytes + self.value.nbytes
 
     def times(self, weight: Tensor, bias: Tensor | None, y: Tensor) -> None:
         """y (M, N) = x W^T + b."""
         weight_t = weight.detach().t().contiguous().numpy()
         b = np.zeros(len(weight), weight_t.dtype) if bias is None else bias.detach().contiguous().numpy()
         into = y.numpy()
-        over(len(into), ROWS, lambda lo, hi: gather(
-            self.x, weight_t, b, self.index, self.start, self.count, into, lo, hi))
+        over(len(into), ROWS, lambda lo, hi: gather(self.start, self.index, self.value, weight_t, b, into, lo, hi))
 
     def outer(self, dy: Tensor) -> Tensor:
         """dW (N, K) = dy^T x, from dy (M, N)."""
         d = dy.detach().contiguous().numpy()
-        dw_t = np.empty((self.x.shape[1], d.shape[1]), d.dtype)
-        over(d.shape[1], COLUMNS, lambda lo, hi: scatter(self.x, d, self.index, self.start, self.count, dw_t, lo, hi))
+        dw_t = np.empty((self.shape[1], d.shape[1]), d.dtype)
+        over(d.shape[1], COLUMNS, lambda lo, hi: scatter(self.start, self.index, self.value, d, dw_t, lo, hi))
         return torch.from_numpy(dw_t).t()
 
 
+class Bits:
+    """A matrix (M, K) of zeros and ones, eight to a byte: what a dense product keeps of spikes for its reverse."""
+
+    def __init__(self, bits: np.ndarray, columns: int, dtype: torch.dtype):
+        self.bits, self.columns, self.dtype = bits, columns, dtype
+
+    @staticmethod
+    def of(x: Tensor) -> Bits | None:
+        """None where x holds anything but zeros and ones."""
+        values = x.detach().numpy()
+        if not _binary(values[:: max(1, len(values) // 64)]):
+            return None
+        bits, binary = np.empty((len(x), -(-x.shape[1] // 8)), np.uint8), []
+
+        def rows(lo: int, hi: int) -> None:
+            binary.append(_binary(values[lo:hi]))
+            bits[lo:hi] = np.packbits(values[lo:hi] != 0, axis=1)
+
+        over(len(x), ROWS, rows)
+        return Bits(bits, x.shape[1], x.dtype) if all(binary) else None
+
+    @property
+    def nbytes(self) -> int:
+        return self.bits.nbytes
+
+    def dense(self, arena: Arena) -> Tensor:
+        x = arena.empty((len(self.bits), self.columns), self.dtype, torch.device("cpu"))
+        into = x.numpy()
+
+        def rows(lo: int, hi: int) -> None:
+            into[lo:hi] = np.unpackbits(self.bits[lo:hi], axis=1, count=self.columns)
+
+        over(len(x), ROWS, rows)
+        return x
+
+
+def _binary(values: np.ndarray) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
+
+
 class _Linear(torch.autograd.Function):
+    """Keeps x as events or, where it is spikes, as bits: whoever made x may write over it."""
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, events: Events | None, arena: Arena
     ) -> Tensor:
-        ctx.events, ctx.biased, ctx.arena = events, bias is not None, arena
-        ctx.save_for_backward(x, weight)
+        ctx.biased, ctx.arena = bias is not None, arena
+        ctx.kept = events if events is not None else Bits.of(x)
+        ctx.save_for_backward(weight, *([x] if ctx.kept is None else []))
         if events is None:
             y = dense(x, weight, arena)
             return y if bias is None else y.add_(bias)
@@ -113,16 +171,18 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
-        x, weight = ctx.saved_tensors
+        weight, *x = ctx.saved_tensors
         dx = dw = db = None
         if ctx.needs_input_grad[0]:
             dx = dense(dy, weight.t(), ctx.arena)
-        if ctx.needs_input_grad[1]:
-            dw = dense(dy.t(), x.t(), ctx.arena) if ctx.events is None else ctx.events.outer(dy)
+        if ctx.needs_input_grad[1] and isinstance(ctx.kept, Events):
+            dw = ctx.kept.outer(dy)
+        elif ctx.needs_input_grad[1]:
+            dw = dense(dy.t(), (x[0] if x else ctx.kept.dense(ctx.arena)).t(), ctx.arena)
         if ctx.biased and ctx.needs_input_grad[2]:
             db = dy.sum(0)
         return dx, dw, db, None, None
 
 
 if HAS_NUMBA:
-    from neuroport_torch.kernels.events import empty_index, find, gather, scatter
+    from neuroport_torch.kernels.events import collect, find, gather, scatter

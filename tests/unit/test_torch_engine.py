@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -144,9 +145,10 @@ def test_a_result_outlives_the_next_run():
 @pytest.mark.parametrize("rate", [0.0, 0.03, 0.5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("biased", [True, False])
-def test_products_agree_whatever_way_they_take(rate, dtype, biased):
+@pytest.mark.parametrize("amount", [1.0, 1.5], ids=["spikes", "other numbers"])
+def test_products_agree_whatever_way_they_take(rate, dtype, biased, amount):
     generator = torch.Generator().manual_seed(0)
-    x = (torch.rand(1003, 90, generator=generator) < rate).to(dtype) * 1.5
+    x = (torch.rand(1003, 90, generator=generator) < rate).to(dtype) * amount
     weight = torch.randn(70, 90, generator=generator, dtype=dtype)
     bias = torch.randn(70, generator=generator, dtype=dtype) if biased else None
     dy = torch.randn(1003, 70, generator=generator, dtype=dtype)
@@ -160,6 +162,33 @@ def test_products_agree_whatever_way_they_take(rate, dtype, biased):
     mine = torch.autograd.grad(got, leaves, dy)
     for one, other in zip(mine, torch.autograd.grad(expected, leaves, dy), strict=True):
         torch.testing.assert_close(one, other, **close)
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.5])
+def test_a_product_with_spikes_lets_go_of_them(rate):
+    x = (torch.rand(2003, 100) < rate).float()
+    expected = x.clone()
+    weight = torch.randn(70, 100, requires_grad=True)
+    dy = torch.randn(2003, 70)
+    held = weakref.ref(x)
+    got, _ = products.linear(x, weight, None, Arena())
+    x.fill_(torch.nan)  # who made the spikes writes over them
+    del x
+    assert held() is None
+    torch.testing.assert_close(torch.autograd.grad(got, weight, dy)[0], dy.t() @ expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_buffer_is_handed_out_again_when_nothing_refers_to_it():
+    arena, place = Arena(), (torch.float32, torch.device("cpu"))
+    first, second = arena.empty((3, 4), *place), arena.empty((12,), *place)
+    address, row = first.data_ptr(), first[1].numpy()
+    del first
+    assert {arena.empty((2, 6), *place).data_ptr()}.isdisjoint({address, second.data_ptr()})
+    assert len(arena.storages()) == 2
+    del row
+    assert arena.empty((12,), *place).data_ptr() == address
+    arena.reset()  # the next step: all of them, in the same order
+    assert [arena.empty((4, 3), *place).data_ptr() for _ in range(2)] == [address, address]
 
 
 @pytest.mark.parametrize("cycle", [False, True], ids=["forward", "recurrent"])
@@ -223,6 +252,7 @@ def test_two_threads_may_run_at_once():
 def test_without_numba_the_plain_loop_runs():
     code = """
 import sys
+import weakref
 sys.modules["numba"] = None
 import numpy as np
 from neuroport.engine.base import Options
