@@ -69,7 +69,8 @@ def compile(
     """A model compiled for an engine; with ``training``, for gradients and training too.
 
     engine: a name; None: the first of the default order that can, which is printed. device, precision:
-    names; None: the engine's own. Raises UnsupportedModel with every gap before anything runs, and the
+    names; None: the engine's own. precision "bfloat16": operands of products are rounded to it, all else is
+    float32 (``engine.base.Options``). Raises UnsupportedModel with every gap before anything runs, and the
     engine's other errors.
     """
     program = _lower(model)

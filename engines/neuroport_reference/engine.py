@@ -15,14 +15,17 @@ from neuroport.program.execute import Activity, execute, windows
 from neuroport.program.lower import Program
 from neuroport.program.objective import read_by_objective
 from neuroport_reference.layers import LAYERS
+from neuroport_reference.precision import with_rounded_operands
 from neuroport_reference.reverse import parameter_cotangents
 from neuroport_reference.runner import NumpyRunner, Saved
 
-PRECISIONS = {"float64": np.float64, "float32": np.float32}
+# what arrays are held and summed in; of bfloat16 only the operands of products are
+PRECISIONS = {"float64": np.float64, "float32": np.float32, "bfloat16": np.float64}
 
 
 class ReferenceEngine(Engine):
-    """float64 NumPy, written to be read. float32 on request, for comparisons bit by bit."""
+    """float64 NumPy, written to be read. On request float32, for comparisons bit by bit, or bfloat16: float64 over
+    products whose operands are rounded."""
 
     name = "reference"
 
@@ -45,7 +48,9 @@ class ReferenceExecutable(Trainable):
 
     def __init__(self, program: Program, options: Options):
         self.program, self.options = program, options
-        self.dtype = PRECISIONS[options.precision or "float64"]
+        self.precision = options.precision or "float64"
+        self.dtype = PRECISIONS[self.precision]
+        self.layers = with_rounded_operands(LAYERS) if self.precision == "bfloat16" else LAYERS
 
     def load(self, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: np.asarray(value, self.dtype) for name, value in parameters.items()}
@@ -64,7 +69,7 @@ class ReferenceExecutable(Trainable):
         for (node, what), trace in activity.records.items():
             records.setdefault(node, {})[what] = trace
         outputs = {name: activity.values[name] for name in self.program.outputs}
-        return RunResult(outputs, records, activity.state, {"precision": np.dtype(self.dtype).name, "device": "cpu"})
+        return RunResult(outputs, records, activity.state, {"precision": self.precision, "device": "cpu"})
 
     def gradients(
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, np.ndarray], targets: np.ndarray,
@@ -84,7 +89,7 @@ class ReferenceExecutable(Trainable):
         found = {name: judged.parameters.get(name, np.zeros_like(handle[name])) for name in self.program.trainable}
         for window, of, saved in runs:
             cotangents = {name: value[window] for name, value in judged.activity.items()}
-            for name, value in parameter_cotangents(self.program, saved, handle, of, cotangents).items():
+            for name, value in parameter_cotangents(self.program, saved, handle, of, cotangents, self.layers).items():
                 found[name] = found[name] + value
         return Gradients(judged.loss, found)
 
@@ -92,7 +97,7 @@ class ReferenceExecutable(Trainable):
         self, handle: Any, state: Mapping[str, Any], inputs: Mapping[str, Any], record: Sequence[Record],
         noise: Noise | None,
     ) -> tuple[Activity, Saved]:
-        runner = NumpyRunner(self.program, noise)
+        runner = NumpyRunner(self.program, noise, self.layers)
         given = {name: np.asarray(value, self.dtype) for name, value in inputs.items()}
         held = {name: np.asarray(value, self.dtype) for name, value in state.items()}
         return execute(self.program, runner, handle, held, given, record), runner.saved

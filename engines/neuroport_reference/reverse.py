@@ -13,7 +13,7 @@ from neuroport.program.lower import Program
 from neuroport.program.schedule import Parallel, Stepped
 from neuroport.program.stepping import step_back
 from neuroport.program.wires import undelayed
-from neuroport_reference.layers import LAYERS, reduce_to
+from neuroport_reference.layers import Layer, reduce_to
 from neuroport_reference.runner import Saved
 
 Array = np.ndarray
@@ -21,7 +21,7 @@ Array = np.ndarray
 
 def parameter_cotangents(
     program: Program, saved: Saved, parameters: Mapping[str, Array], values: Mapping[str, Array],
-    cotangents: Mapping[str, Array],
+    cotangents: Mapping[str, Array], layers: Mapping[str, Layer],
 ) -> dict[str, Array]:
     """Cotangents of every trainable parameter, from those of some nodes' outputs (T, B, *shape)."""
     of_output = {name: np.zeros_like(value) for name, value in values.items()}
@@ -32,7 +32,7 @@ def parameter_cotangents(
         """Add what a stateless node's own parameters get."""
         node, x = program.node(name), saved.inputs[name]
         own = program.local(name, parameters)
-        got = LAYERS[type(node).__name__].weights(
+        got = layers[type(node).__name__].weights(
             node, own, x.reshape(-1, *x.shape[2:]), _masked(saved, name, dy).reshape(-1, *dy.shape[2:])
         )
         for field, value in got.items():
@@ -47,11 +47,11 @@ def parameter_cotangents(
         if isinstance(segment, Parallel):
             name, dy = segment.node, of_output[segment.node]
             weights(name, dy)
-            dx = _transpose(program, saved, name, program.local(name, parameters),
+            dx = _transpose(program, saved, layers, name, program.local(name, parameters),
                             dy.reshape(-1, *dy.shape[2:]), dy.shape[:2])
             pass_on(segment, name, dx.reshape(*dy.shape[:2], *dx.shape[1:]))
             continue
-        given, stateless, coefficients = _through_time(program, saved, segment, of_output)
+        given, stateless, coefficients = _through_time(program, saved, layers, segment, of_output)
         for name, dy in stateless.items():
             weights(name, dy)
         for name, of_coefficients in coefficients.items():
@@ -68,16 +68,17 @@ def _masked(saved: Saved, name: str, dy: Array) -> Array:
 
 
 def _transpose(
-    program: Program, saved: Saved, name: str, own: Mapping[str, Array], dy: Array, lead: tuple[int, ...] = ()
+    program: Program, saved: Saved, layers: Mapping[str, Layer], name: str, own: Mapping[str, Array], dy: Array,
+    lead: tuple[int, ...] = (),
 ) -> Array:
     node = program.node(name)
     if name in saved.masks:
         dy = (dy.reshape(*lead, *dy.shape[1:]) * saved.masks[name]).reshape(dy.shape)
-    return LAYERS[type(node).__name__].transpose(node, own, dy, program.entering[name])
+    return layers[type(node).__name__].transpose(node, own, dy, program.entering[name])
 
 
 def _through_time(
-    program: Program, saved: Saved, segment: Stepped, of_output: Mapping[str, Array]
+    program: Program, saved: Saved, layers: Mapping[str, Layer], segment: Stepped, of_output: Mapping[str, Array]
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, dict[str, Array]]]:
     """A stepped segment in reverse: cotangents of what was given, of stateless outputs (both over
     time), and of the coefficients (B, *shape)."""
@@ -96,7 +97,7 @@ def _through_time(
             carry[edge.key] = (np.zeros_like(of_output[edge.source][0]),) * edge.delay
 
     def transpose(name: str, own: Mapping[str, Array], dy: Array) -> Array:
-        return _transpose(program, saved, name, own, dy, dy.shape[:1])
+        return _transpose(program, saved, layers, name, own, dy, dy.shape[:1])
 
     given: list[dict[str, Array]] = []
     stateless: list[dict[str, Array]] = []

@@ -14,7 +14,7 @@ from neuroport.program.lower import Program
 from neuroport.program.noise import keep, stream_of
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, reaching, step, take_states
-from neuroport_reference.layers import LAYERS
+from neuroport_reference.layers import LAYERS, Layer
 
 Array = np.ndarray
 
@@ -36,8 +36,8 @@ class Saved:
 class NumpyRunner:
     """How the reference runs nodes and segments; one instance a run."""
 
-    def __init__(self, program: Program, noise: Noise | None):
-        self.program, self.noise, self.saved = program, noise, Saved()
+    def __init__(self, program: Program, noise: Noise | None, layers: Mapping[str, Layer] = LAYERS):
+        self.program, self.noise, self.layers, self.saved = program, noise, layers, Saved()
 
     def parallel(self, name: str, parameters: Mapping[str, Array], x: Array) -> Array:
         self.saved.inputs[name] = x
@@ -86,7 +86,7 @@ class NumpyRunner:
 
     def _apply(self, name: str, parameters: Mapping[str, Array], x: Array) -> Array:
         node = self.program.node(name)
-        return LAYERS[type(node).__name__].forward(node, parameters, x)
+        return self.layers[type(node).__name__].forward(node, parameters, x)
 
     def _masked(self, name: str, y: Array) -> Array:
         """Dropout: y (..., B, *shape) times its mask, where there is noise."""

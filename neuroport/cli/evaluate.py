@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuroport.cli.options import Device, EngineOfRun, Imports, Json, RunFolder
+from neuroport.cli.options import Device, EngineOfRun, Imports, Json, Precision, RunFolder
 from neuroport.cli.output import console, nothing_else, print_json
 from neuroport.runtime.imports import import_first
 
@@ -23,6 +23,7 @@ def evaluate(
     engine: EngineOfRun = None,
     device: Device = None,
     part: Annotated[str, typer.Option(help="Which part of the data: train, validation or test.")] = "test",
+    precision: Precision = None,
     imports: Imports = None,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +37,7 @@ def evaluate(
     with nothing_else():
         import_first(imports)
         loaded = Run.load(run)
-        found = evaluated(loaded, part, engine, device)
+        found = evaluated(loaded, part, engine, device, precision=precision)
     if as_json:
         print_json(found.to_data())
         return

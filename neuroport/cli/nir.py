@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neuroport.cli.options import Device, Imports, Json, any_files, array_files, engine_lists, examples
+from neuroport.cli.options import Device, Imports, Json, Precision, any_files, array_files, engine_lists, examples
 from neuroport.cli.output import console, nothing_else, print_json
 from neuroport.runtime.imports import import_first
 
@@ -65,7 +65,7 @@ def check(
         help="The engine; two, A,B, where they differ. If left out, the first that can.",
         autocompletion=engine_lists)] = None,
     device: Device = None,
-    precision: Annotated[str | None, typer.Option(help="float32 or float64; if left out, the engine's own.")] = None,
+    precision: Precision = None,
     input: Annotated[Path | None, typer.Option(
         help="Input from .npy or .npz, (steps, batch, ...) or (steps, ...).", autocompletion=array_files)] = None,
     poisson: Annotated[float | None, typer.Option(help="Random input: spikes a second in each channel.")] = None,

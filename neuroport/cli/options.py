@@ -70,6 +70,8 @@ Engine = Annotated[str | None, typer.Option(
 EngineOfRun = Annotated[str | None, typer.Option(
     "--engine", help="The engine; if left out, the one that trained the run.", autocompletion=engine_names)]
 Device = Annotated[str | None, typer.Option("--device", help="One of the engine's devices; if left out, its first.")]
+Precision = Annotated[str | None, typer.Option(
+    "--precision", help="float32, float64 or bfloat16 (of products alone); if left out, the engine's own.")]
 Imports = Annotated[list[str] | None, typer.Option(
     "--import", metavar="FILE_OR_MODULE", autocompletion=python_files,
     help="Python that defines neurons or losses of your own, imported first. May be given several times.")]

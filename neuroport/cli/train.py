@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuroport.cli.options import Device, Engine, Experiment, Imports, Json, Quiet, any_files
+from neuroport.cli.options import Device, Engine, Experiment, Imports, Json, Precision, Quiet, any_files
 from neuroport.cli.output import console, nothing_else, print_json
 from neuroport.runtime.imports import import_first
 
@@ -39,6 +39,7 @@ def train(
     log: Annotated[str, typer.Option(
         help="Where else metrics go: some of csv, tensorboard, wandb; separated by commas.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
+    precision: Precision = None,
     imports: Imports = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -59,7 +60,7 @@ def train(
         try:
             with warnings_on(errors):
                 run = fit(described, engine, folder, watchers, device, resume=resume, checkpoint=checkpoints,
-                          overwrite=overwrite)
+                          overwrite=overwrite, precision=precision)
         except KeyboardInterrupt:
             errors.print(f"stopped; the same command with --resume --out {folder} goes on from the last checkpoint",
                          soft_wrap=True)

@@ -47,8 +47,12 @@ class EngineInfo:
 class Options:
     """How a program is to be compiled.
 
-    device: a name from ``devices()``; None: the engine's first. precision: None is the engine's
-    native one. training: what gradients and training are computed for.
+    device: a name from ``devices()``; None: the engine's first. precision: None is the engine's native one;
+    "float32" and "float64" are what everything is held and summed in. "bfloat16": the operands of every product
+    (Linear, Conv1d, Conv2d, also in cycles, and those of the reverse pass: dx = dy W, dW = dy^T x) are rounded to
+    bfloat16, nearest, ties to even; sums, biases, membranes, coefficients, surrogates, the optimizer and the parameters
+    it moves stay float32, and so are results. The gradient passes straight through the rounding. training: what
+    gradients and training are computed for.
     """
 
     device: str | None = None

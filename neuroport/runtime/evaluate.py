@@ -77,12 +77,14 @@ class Evaluation:
 def evaluate(
     run: Run | Experiment | str | Path, part: str = "test", engine: str | Engine | None = None,
     device: str | None = None, data: Splits | None = None, parameters: Mapping[str, Any] | None = None,
+    precision: str | None = None,
 ) -> Evaluation:
     """Judge parameters on a part of the data, without training and without penalties.
 
     run: a Run or its folder; or an Experiment, with ``parameters``. part: "train", "validation" or "test".
     engine: None: the one that trained, where it is at hand, else the first that can. data: in place of the
-    experiment's. parameters: in place of the run's best, such as its ``last``. Raises NeuroportError.
+    experiment's. parameters: in place of the run's best, such as its ``last``. precision: None: the engine's own,
+    also where another one trained. Raises NeuroportError.
     """
     experiment, held, trained_by = _given(run, parameters)
     data = load_data(experiment) if data is None else data
@@ -92,7 +94,7 @@ def evaluate(
         raise InvalidData([Problem("part", f"there is no {part!r} in the data {data.name!r}", mend)])
     program, packed = lower(experiment.model), data.parts[part]
     held = check_parameters(program, held)
-    choice = _choose(program, engine, device, trained_by)
+    choice = _choose(program, engine, device, precision, trained_by)
     judged, order, mask = _judged(program, experiment.training, choice, held, packed)
     confusion = _confusion(program, experiment.training, judged, packed, order, mask)
     return Evaluation(
@@ -118,8 +120,10 @@ def _given(run: Any, parameters: Mapping[str, Any] | None) -> tuple[Experiment, 
     return run.experiment, run.parameters if parameters is None else parameters, trained_by
 
 
-def _choose(program: Program, engine: str | Engine | None, device: str | None, trained_by: str | None) -> Choice:
-    wanted, known = Wanted(program, device), registry.registry()
+def _choose(
+    program: Program, engine: str | Engine | None, device: str | None, precision: str | None, trained_by: str | None
+) -> Choice:
+    wanted, known = Wanted(program, device, precision), registry.registry()
     if engine is None and any(name == trained_by and fits(found, wanted) for name, found in known.usable()):
         engine = trained_by
     return choose(known, wanted, engine)

@@ -34,7 +34,7 @@ def fit(
     experiment: Experiment, engine: str | Engine | None = None, out: str | Path | None = None,
     callbacks: Sequence[Callback] = (), device: str | None = None, data: Splits | None = None,
     resume: bool = False, checkpoint: Checkpoints | None = EVERY_EPOCH, memory: int | None = None,
-    parameters: Mapping[str, Any] | None = None, overwrite: bool = False,
+    parameters: Mapping[str, Any] | None = None, overwrite: bool = False, precision: str | None = None,
 ) -> Run:
     """Train, pick the best parameters on the validation set, judge those once on the test set.
 
@@ -44,7 +44,8 @@ def fit(
     there, one is; where it has ended, it is returned. checkpoint: when to write them; None: never. memory: bytes
     that the data may take on the device; None: half of what is free. What does not fit is streamed, to equal batches.
     parameters: to start from, by "node.parameter"; None: those that the experiment's seed draws. overwrite: the run
-    that ``out`` holds makes room for this one.
+    that ``out`` holds makes room for this one. precision: None: the engine's own, or that of the run that is resumed;
+    "bfloat16" rounds the operands of products and leaves all else in float32, parameters too.
 
     One process at a time trains in a folder. A run that is resumed goes on from what it was begun from; parameters that
     are given once more must be those.
@@ -57,20 +58,20 @@ def fit(
         if resume and out is not None and Path(out).is_dir():
             claim.take(Path(out))  # before its checkpoints are read
         return _fit(experiment, engine, out, callbacks, device, data, resume, checkpoint, memory, parameters, overwrite,
-                    claim)
+                    precision, claim)
 
 
 def _fit(
     experiment: Experiment, engine: str | Engine | None, out: str | Path | None, callbacks: Sequence[Callback],
     device: str | None, data: Splits | None, resume: bool, checkpoint: Checkpoints | None, memory: int | None,
-    parameters: Mapping[str, Any] | None, overwrite: bool, claim: Claim,
+    parameters: Mapping[str, Any] | None, overwrite: bool, precision: str | None, claim: Claim,
 ) -> Run:
     was = resuming.held(out) if resume and out is not None else None
     if was is not None:
-        engine, device = was.chosen(engine, device)
+        engine, device, precision = was.chosen(engine, device, precision)
     data = load_data(experiment) if data is None else data
     check_fit(experiment, data)
-    choice = _choose(experiment, data, engine, device)
+    choice = _choose(experiment, data, engine, device, precision)
     origin = _origin(experiment, data, choice)
     given = None if parameters is None else check_parameters(lower(experiment.model), parameters)
     if was is not None:
@@ -125,10 +126,12 @@ def _check_arguments(experiment: object, out: object, resume: bool, checkpoint: 
         raise InvalidExperiment(problems)
 
 
-def _choose(experiment: Experiment, data: Splits, engine: str | Engine | None, device: str | None) -> Choice:
+def _choose(
+    experiment: Experiment, data: Splits, engine: str | Engine | None, device: str | None, precision: str | None
+) -> Choice:
     """The engine to train with. Raises UnsupportedModel with every gap."""
     program, training = lower(experiment.model), experiment.training
-    wanted = Wanted(program, device, None, training, min(training.batch_size, len(data.train)))
+    wanted = Wanted(program, device, precision, training, min(training.batch_size, len(data.train)))
     return choose(registry.registry(), wanted, engine)
 
 

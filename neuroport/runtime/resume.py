@@ -45,13 +45,17 @@ class Held:
         """Who trained it on what, as far as that is known."""
         return self.checkpoint.facts if self.checkpoint is not None else self.summary or {}
 
-    def chosen(self, engine: str | Engine | None, device: str | None) -> tuple[str | Engine | None, str | None]:
-        """Engine and device as they are asked for, those of the run where nothing is."""
+    def chosen(
+        self, engine: str | Engine | None, device: str | None, precision: str | None
+    ) -> tuple[str | Engine | None, str | None, str | None]:
+        """Engine, device and precision as they are asked for, those of the run where nothing is."""
         trained_by = self.origin.get("engine")
         if engine is None and trained_by in registry.registry().names:
             engine = trained_by
         named = engine.name if isinstance(engine, Engine) else engine
-        return engine, self.origin.get("device") if device is None and named == trained_by else device
+        if named == trained_by:
+            device, precision = device or self.origin.get("device"), precision or self.origin.get("precision")
+        return engine, device, precision
 
     def finished(self, experiment: Experiment) -> bool:
         """Whether the training asked for has ended already."""

@@ -132,7 +132,7 @@ CATALOG: list[Feature] = [
     *(Feature(numerics_feature(name, value), _neuron(_lif, numerics)) for name, value, numerics in _NUMERICS),
     Feature("edge.delay", _delay), Feature("loop", _loop),
     Feature("several_inputs", _ends(2, 1)), Feature("several_outputs", _ends(1, 2)),
-    *(Feature(f"precision.{name}", _plain, precision=name) for name in ("float32", "float64")),
+    *(Feature(f"precision.{name}", _plain, precision=name) for name in ("float32", "float64", "bfloat16")),
     Feature("gradients", _plain, PLAIN),
     Feature("trainable.neuron", lambda dt: _chain(dt, LIF(tau=Parameter(value=4 * dt, per="layer"))), PLAIN),
     *(Feature(f"surrogate.{type(of).__name__}", _neuron(lambda dt, of=of: LIF(tau=4 * dt, surrogate=of)), PLAIN)

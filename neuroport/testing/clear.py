@@ -133,11 +133,11 @@ def search(attempt: Callable[[int], Any], what: str) -> tuple[Any, int]:
 
 
 @cache
-def clear(case: Case, dt: float, batch: int, snapped: bool = False) -> Clear:
+def clear(case: Case, dt: float, batch: int, snapped: bool = False, precision: str | None = None) -> Clear:
     """A case's arrays on which the reference keeps clear, and its results; made once a process."""
     model, training = case.build(dt), case.taught(dt)
     program = lower(model)
-    executable = reference().compile(program, Options(training=training))
+    executable = reference().compile(program, Options(precision=precision, training=training))
     assert isinstance(executable, Trainable)
     record = every_record(program)
 

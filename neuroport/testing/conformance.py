@@ -9,6 +9,7 @@ import pytest
 
 from neuroport.model.neurons import Neuron
 from neuroport.testing.base import Kit
+from neuroport.testing.bfloat16 import RoundedProducts
 from neuroport.testing.bit_tier import BitTier
 from neuroport.testing.cases import neuron_cases
 from neuroport.testing.interface import Interface
@@ -19,7 +20,7 @@ from neuroport.testing.refusal import Refusal
 from neuroport.testing.subject import Subject
 
 
-class EngineConformance(Interface, BitTier, NormTier, Learning, Refusal, Metamorphic):
+class EngineConformance(Interface, BitTier, NormTier, RoundedProducts, Learning, Refusal, Metamorphic):
     """Everything an engine is held to.
 
     Write ``class TestMine(EngineConformance): engine_name = "mine"`` in a test module and run pytest.

@@ -14,6 +14,10 @@ GRADIENTS = 1e-4
 PARAMETERS = 1e-3
 LOSSES = 1e-5
 
+# gradients of products in bfloat16: a cotangent that lies next to the boundary between two bfloat16 rounds apart after
+# another order of sums, by the whole spacing, 2**-8 of it; a tensor's norm moves by a part of that
+ROUNDED_GRADIENTS = 2.0**-10
+
 SMALLEST = 2.0**-120  # well above float32's subnormals, also after a multiplication by a coefficient
 
 
