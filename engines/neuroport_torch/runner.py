@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ class Compiled:
     """A program with a time loop for each of its segments."""
 
     def __init__(self, program: Program, dtype: torch.dtype, device: torch.device, fused: bool = True):
-        self.program, self.dtype, self.device = program, dtype, device
+        self.program, self.dtype, self.device, self.fused = program, dtype, device, fused
         self.table = table(dtype)
         self.loops: dict[Stepped, TimeLoop] = {
             segment: self._loop(segment, fused) for segment in program.segments if isinstance(segment, Stepped)
@@ -84,11 +84,12 @@ class Compiled:
     def run(
         self, parameters: Mapping[str, Tensor], state: Mapping[str, Tensor], inputs: Mapping[str, Tensor],
         arena: Arena, record: Records = (), masks: Mapping[str, Tensor] | None = None,
-        ways: dict[str, str] | None = None,
+        ways: dict[str, str] | None = None, wanted: Collection[str] | None = None,
     ) -> Activity:
-        """Differentiable in the parameters. masks: of dropout. ways: filled with the way each product was taken."""
+        """Differentiable in the parameters. masks: of dropout. ways: filled with the way each product was taken.
+        wanted: nodes whose outputs are asked for, None for all."""
         runner = Runner(self, arena, dict(masks or {}), {} if ways is None else ways)
-        return execute(self.program, runner, parameters, state, inputs, record)
+        return execute(self.program, runner, parameters, state, inputs, record, wanted)
 
     def masks(self, noise: Noise | None) -> dict[str, Tensor]:
         """What each dropout multiplies a batch by, (B, *shape); nothing where there is no noise."""

@@ -182,7 +182,7 @@ def activity(
     parts: list[Tensors] = []
     for window in windows(len(next(iter(inputs.values()))), training.truncate):
         now = {name: x[window] for name, x in inputs.items()}
-        ran = compiled.run(parameters, state, now, arena, masks=masks)
+        ran = compiled.run(parameters, state, now, arena, masks=masks, wanted=names)
         parts.append({name: ran.values[name].flatten(2) for name in names})
         state = {name: value.detach() for name, value in ran.state.items()}
     return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in names}
@@ -296,7 +296,7 @@ def evaluate_batches(
     """The loss without penalties and all that is measured beside it, over order, mask (batches, B)."""
     program = compiled.program
     (source,) = program.inputs
-    start = compiled.zero_state(order.shape[1])
+    start, judged = compiled.zero_state(order.shape[1]), read_by_objective(compiled.program, training)
     rates = {name: torch.zeros(program.leaving[name], dtype=compiled.dtype, device=compiled.device)
              for name, bound in program.neurons.items() if bound.neuron.spiking}
     losses, right, decisions = [], [], []
@@ -305,8 +305,8 @@ def evaluate_batches(
         arena.reset()
         targets = staged.targets(samples)
         x = unpack(staged, samples, compiled.dtype, arena)
-        values = compiled.run(parameters, start, {source: x}, arena).values
-        read = {name: values[name].flatten(2) for name in read_by_objective(program, training)}
+        values = compiled.run(parameters, start, {source: x}, arena, wanted={*judged, *rates}).values
+        read = {name: values[name].flatten(2) for name in judged}
         losses.append((per_sample(program, training, read, targets) * weights).sum())
         decided = decide(program, training, read)
         right.append(hits(decided, targets, valid))

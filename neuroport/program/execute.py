@@ -6,7 +6,7 @@ runs through time. The order of nodes, the sums of edges and the bookkeeping of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,9 +43,12 @@ class Activity:
 
 def execute(
     program: Program, runner: Runner, parameters: Mapping[str, Array], state: Mapping[str, Array],
-    inputs: Mapping[str, Array], record: Records = (),
+    inputs: Mapping[str, Array], record: Records = (), wanted: Collection[str] | None = None,
 ) -> Activity:
-    """Run a program over ``inputs`` (T, B, *shape) by Input node."""
+    """Run a program over ``inputs`` (T, B, *shape) by Input node.
+
+    wanted: nodes whose outputs are asked for, None for all; any other is let go of as soon as its last reader has run.
+    """
     values: dict[str, Array] = {}
     records: dict[tuple[str, str], Array] = {}
     after: dict[str, Array] = {}
@@ -60,21 +63,41 @@ def execute(
             total = term if total is None else total + term
         return total
 
-    for segment in program.segments:
+    def run(segment: Segment) -> None:
         if isinstance(segment, Parallel):
             name = segment.node
             values[name] = runner.parallel(name, program.local(name, parameters), arriving(segment, name))
-            continue
+            return
         given = {name: arriving(segment, name) for name in segment.nodes}
         outputs, states, seen = runner.stepped(
             segment, segment_arrays(program, segment, parameters), state,
             {name: x for name, x in given.items() if x is not None},
-            [wanted for wanted in record if wanted[0] in segment.nodes],
+            [asked for asked in record if asked[0] in segment.nodes],
         )
         values.update(outputs)
         after.update(states)
         records.update(seen)
+
+    done = _done(program) if wanted is not None else [[]] * len(program.segments)
+    for segment, names in zip(program.segments, done, strict=True):
+        run(segment)
+        for name in names:
+            if name not in (wanted or ()):
+                del values[name]
     return Activity(values, records, {**after, **lines})
+
+
+def _done(program: Program) -> list[list[str]]:
+    """By segment: the nodes whose outputs nothing reads after it has run."""
+    last: dict[str, int] = {}
+    for index, segment in enumerate(program.segments):
+        for name in (segment.node,) if isinstance(segment, Parallel) else segment.nodes:
+            last[name] = index
+            last.update({edge.source: index for edge in program.external(segment, name)})
+    found: list[list[str]] = [[] for _ in program.segments]
+    for name, index in last.items():
+        found[index].append(name)
+    return found
 
 
 def windows(steps: int, length: int | None) -> list[slice]:

@@ -210,8 +210,8 @@ def plain_gradients(found, parameters, state, inputs, targets, noise=None, weigh
 
         masks = staticmethod(compiled.masks)
 
-        def run(self, parameters, state, inputs, arena, masks):
-            return execute(self.program, Plain(compiled, arena, masks, {}), parameters, state, inputs)
+        def run(self, parameters, state, inputs, arena, masks, wanted):
+            return execute(self.program, Plain(compiled, arena, masks, {}), parameters, state, inputs, wanted=wanted)
 
     loss, _ = judge(Everything(), TRAINING, leaves, found._puts(state), found._puts(inputs), torch.as_tensor(targets),
                     weights, found._noise(noise), None)

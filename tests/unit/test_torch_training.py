@@ -270,12 +270,17 @@ class Poisoned(Arena):
     """Every buffer holds NaN when it is handed out, and whenever it is free again."""
 
     def empty(self, shape, dtype, device):
-        return super().empty(shape, dtype, device).fill_(torch.nan)
+        return poison(super().empty(shape, dtype, device))
 
     def reset(self):
-        for _, tensor in self._used:
-            tensor.fill_(torch.nan)
+        for buffers in self._used.values():
+            for buffer in buffers:
+                poison(buffer.tensor)
         super().reset()
+
+
+def poison(tensor):
+    return tensor.fill_(torch.nan if tensor.dtype.is_floating_point else -1)
 
 
 @pytest.mark.parametrize("name", ["Adam", "accumulated", "accumulated with penalties", "truncated", "all at once"])
