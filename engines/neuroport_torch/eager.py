@@ -13,7 +13,7 @@ from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, step, step_back, take_states
 from neuroport_torch.arena import Arena
-from neuroport_torch.layers import LAYERS
+from neuroport_torch.layers import LAYERS, Layer
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 
 Tensor = torch.Tensor
@@ -24,8 +24,10 @@ class EagerLoop:
 
     restores = False
 
-    def __init__(self, program: Program, segment: Stepped, table: Table):
-        self.program, self.segment = program, segment
+    def __init__(
+        self, program: Program, segment: Stepped, table: Table, layers: Mapping[str, Layer] = LAYERS,
+    ):
+        self.program, self.segment, self.layers = program, segment, layers
         self.neurons = [name for name in segment.nodes if name in program.neurons]
         self.reverses = {name: python_function(program.neurons[name].traced.reverse, table, "reverse")
                          for name in self.neurons}
@@ -113,7 +115,7 @@ class EagerLoop:
         def apply(name: str, own: Mapping[str, Tensor], value: Tensor) -> Tensor:
             node = self.program.node(name)
             value = masked(name, value) if reverse else value
-            found = run(LAYERS[type(node).__name__], node, own, value, self.program.entering[name])
+            found = run(self.layers[type(node).__name__], node, own, value, self.program.entering[name])
             return found if reverse else masked(name, found)
 
         return apply

@@ -24,7 +24,8 @@ from neuroport_torch.runner import Noise as DeviceNoise
 from neuroport_torch.staging import Staged
 from neuroport_torch.training import OPTIMIZERS, State, evaluate_batches, judge, train_batches
 
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+# what arrays are held and summed in; of bfloat16 only the operands of products are
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 
 
 class TorchEngine(Engine):
@@ -58,7 +59,7 @@ class TorchExecutable(Trainable):
     def __init__(self, program: Program, options: Options, device: torch.device, fused: bool = True):
         self.program, self.options, self.device = program, options, device
         self.precision = options.precision or "float32"
-        self.compiled = Compiled(program, PRECISIONS[self.precision], device, fused)
+        self.compiled = Compiled(program, PRECISIONS[self.precision], device, fused, self.precision == "bfloat16")
         # torch's own threads serve windows over images; everything else heavy is cut up in products and kernels
         images = any(isinstance(node, Window) for node in program.model.nodes.values())
         self._alone = device.type == "cpu" and not images
@@ -135,7 +136,7 @@ class TorchExecutable(Trainable):
             self._noise(noise), self._arena,
         )
         found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True) if loss.requires_grad else ()
-        zeros = {name: np.zeros(tuple(value.shape), np.dtype(self.precision)) for name, value in trained.items()}
+        zeros = {name: torch.zeros_like(value).cpu().numpy() for name, value in trained.items()}
         return Gradients(float(loss.detach()), {
             **zeros, **{name: g.cpu().numpy().copy() for name, g in zip(trained, found, strict=False) if g is not None}
         })

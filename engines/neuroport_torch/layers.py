@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from neuroport.model.layers import Convolution
+from neuroport_torch.precision import rounded
 
 Tensor = torch.Tensor
 Tensors = Mapping[str, Tensor]
@@ -56,6 +57,10 @@ def _by_autograd(apply: Callable[[Any, Tensors, Tensor], Tensor]) -> Layer:
     return Layer(apply, transpose, weights)
 
 
+def _linear(node: Any, p: Tensors, x: Tensor) -> Tensor:
+    return functional.linear(x, p["weight"], p.get("bias"))
+
+
 def _linear_weights(node: Any, p: Tensors, x: Tensor, dy: Tensor) -> dict[str, Tensor]:
     found = {"weight": lambda: dy.t() @ x, "bias": lambda: dy.sum(0)}
     return {name: found[name]() for name in p}
@@ -95,10 +100,7 @@ LAYERS: dict[str, Layer] = {
     "Output": _SAME,
     "Dropout": _SAME,
     "Delay": _SAME,  # the wires into it wait
-    "Linear": Layer(
-        lambda node, p, x: functional.linear(x, p["weight"], p.get("bias")),
-        lambda node, p, dy, shape: dy @ p["weight"], _linear_weights,
-    ),
+    "Linear": Layer(_linear, lambda node, p, dy, shape: dy @ p["weight"], _linear_weights),
     "Conv1d": _by_autograd(_conv),
     "Conv2d": _by_autograd(_conv),
     "SumPool2d": _by_autograd(_sum_pool),
@@ -111,4 +113,9 @@ LAYERS: dict[str, Layer] = {
     "Scale": Layer(
         lambda node, p, x: x * _scale(node, p), lambda node, p, dy, shape: dy * _scale(node, p), _scale_weights,
     ),
+}
+
+# the same with products in bfloat16
+ROUNDED: dict[str, Layer] = {
+    **LAYERS, "Linear": _by_autograd(rounded(_linear)), **dict.fromkeys(("Conv1d", "Conv2d"), _by_autograd(rounded(_conv))),
 }

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.threads import over
+from neuroport_torch.layers import LAYERS, ROUNDED
+from neuroport_torch.precision import bfloat16
 
 Tensor = torch.Tensor
 LARGE = 2**22  # multiplications below which a plain product is as good
@@ -30,13 +31,19 @@ HAS_NUMBA = find_spec("numba") is not None
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena) -> tuple[Tensor, str]:
-    """x (M, K), weight (N, K), bias (N,) -> (M, N), differentiable in all three; and the way it was taken."""
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena, rounded: bool = False
+) -> tuple[Tensor, str]:
+    """x (M, K), weight (N, K), bias (N,) -> (M, N), differentiable in all three; and the way it was taken.
+
+    rounded: operands are rounded to bfloat16, also those of the reverse.
+    """
     if x.device.type != "cpu" or len(x) * weight.numel() < LARGE:
-        return functional.linear(x, weight, bias), "torch"
-    events = Events.of(x, arena)
+        own = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+        return (ROUNDED if rounded else LAYERS)["Linear"].apply(None, own, x), "torch"
+    events = Events.of(x, arena, rounded)
     way = "events" if events is not None else "onednn" if _onednn(x) else "torch"
-    return _Linear.apply(x, weight, bias, events, arena), way
+    return _Linear.apply(x, weight, bias, events, arena, rounded), way
 
 
 def _onednn(x: Tensor) -> bool:
@@ -72,8 +79,8 @@ class Events:
         self.shape, self.start, self.index, self.value = shape, start, index, value
 
     @staticmethod
-    def of(x: Tensor, arena: Arena) -> Events | None:
-        """None where x is not mostly zeros. The list holds no reference to x."""
+    def of(x: Tensor, arena: Arena, rounded: bool = False) -> Events | None:
+        """None where x is not mostly zeros. The list holds no reference to x. rounded: its values are bfloat16."""
         if not HAS_NUMBA or not x.is_contiguous():
             return None
         sample = x[:: max(1, len(x) // 64)]  # rows spread over the run tell soon whether it is worth a look
@@ -90,6 +97,7 @@ class Events:
             return None
         index, value = np.empty(start[-1], found.dtype), np.empty(start[-1], values.dtype)
         over(rows, ROWS, lambda lo, hi: collect(values, found, lo, hi, start, index, value))
+        value = bfloat16(torch.from_numpy(value)).numpy() if rounded else value
         return Events((rows, columns), start, index, value[:0].copy() if (value == 1).all() else value)
 
     @property
@@ -156,9 +164,11 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, events: Events | None, arena: Arena
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, events: Events | None, arena: Arena, rounded: bool
     ) -> Tensor:
-        ctx.biased, ctx.arena = bias is not None, arena
+        ctx.biased, ctx.arena, ctx.rounded = bias is not None, arena, rounded
+        if rounded:
+            x, weight = x if events is not None else bfloat16(x), bfloat16(weight)
         ctx.kept = events if events is not None else Bits.of(x)
         ctx.save_for_backward(weight, *([x] if ctx.kept is None else []))
         if events is None:
@@ -170,18 +180,19 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         weight, *x = ctx.saved_tensors
         dx = dw = db = None
+        if ctx.biased and ctx.needs_input_grad[2]:
+            db = dy.sum(0)  # a bias is added: its gradient is no product
+        dy = bfloat16(dy) if ctx.rounded else dy
         if ctx.needs_input_grad[0]:
             dx = dense(dy, weight.t(), ctx.arena)
         if ctx.needs_input_grad[1] and isinstance(ctx.kept, Events):
             dw = ctx.kept.outer(dy)
         elif ctx.needs_input_grad[1]:
             dw = dense(dy.t(), (x[0] if x else ctx.kept.dense(ctx.arena)).t(), ctx.arena)
-        if ctx.biased and ctx.needs_input_grad[2]:
-            db = dy.sum(0)
-        return dx, dw, db, None, None
+        return dx, dw, db, None, None, None
 
 
 if HAS_NUMBA:

@@ -17,7 +17,7 @@ from neuroport.program.stepping import Arrays
 from neuroport_torch import products
 from neuroport_torch.arena import Arena
 from neuroport_torch.eager import EagerLoop
-from neuroport_torch.layers import LAYERS
+from neuroport_torch.layers import LAYERS, ROUNDED
 from neuroport_torch.ops import table
 from neuroport_torch.stepped import TimeLoop, run_segment
 
@@ -46,9 +46,13 @@ def language(device: torch.device) -> str | None:
 class Compiled:
     """A program with a time loop for each of its segments."""
 
-    def __init__(self, program: Program, dtype: torch.dtype, device: torch.device, fused: bool = True):
+    def __init__(
+        self, program: Program, dtype: torch.dtype, device: torch.device, fused: bool = True, rounded: bool = False,
+    ):
+        """rounded: whether the operands of products are rounded to bfloat16, of a program in float32."""
         self.program, self.dtype, self.device, self.fused = program, dtype, device, fused
         self.table = table(dtype)
+        self.rounded, self.layers = rounded, ROUNDED if rounded else LAYERS
         self.loops: dict[Stepped, TimeLoop] = {
             segment: self._loop(segment, fused) for segment in program.segments if isinstance(segment, Stepped)
         }
@@ -64,7 +68,7 @@ class Compiled:
             if parts is not None and isinstance(segment, Population):
                 return PopulationLoop(self.program.neurons[segment.nodes[0]], self.dtype)
             if parts is not None:
-                return FusedLoop(self.program, segment, parts, self.dtype)
+                return FusedLoop(self.program, segment, parts, self.dtype, self.rounded)
         if written_in == "triton":
             from neuroport_torch.kernels.loop import parts_of
             from neuroport_torch.kernels.triton_loop import TritonLoop, fits
@@ -74,8 +78,8 @@ class Compiled:
             if parts is not None and isinstance(segment, Population):
                 return TritonPopulation(self.program.neurons[segment.nodes[0]], self.dtype)
             if parts is not None and fits(self.program, segment):
-                return TritonLoop(self.program, segment, parts, self.dtype)
-        return EagerLoop(self.program, segment, self.table)
+                return TritonLoop(self.program, segment, parts, self.dtype, self.rounded)
+        return EagerLoop(self.program, segment, self.table, self.layers)
 
     def describe(self) -> dict[str, str]:
         """How each segment runs through time, by its nodes."""
@@ -122,10 +126,11 @@ class Runner:
         node = self.program.node(name)
         rows = x.flatten(0, 1)
         if isinstance(node, Linear):
-            y, way = products.linear(rows, parameters["weight"], parameters.get("bias"), self.arena)
+            y, way = products.linear(
+                rows, parameters["weight"], parameters.get("bias"), self.arena, self.compiled.rounded)
             self.ways[name] = way
         else:
-            y = LAYERS[type(node).__name__].apply(node, parameters, rows)
+            y = self.compiled.layers[type(node).__name__].apply(node, parameters, rows)
         y = y.reshape(*x.shape[:2], *y.shape[1:])
         return y * self.masks[name] if name in self.masks else y
 
@@ -135,6 +140,6 @@ class Runner:
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[tuple[str, str], Tensor]]:
         of = self.compiled
         return run_segment(
-            of.program, segment, of.loops[segment], of.table, arrays, state, given, tuple(record), self.masks,
+            of.program, segment, of.loops[segment], of.table, of.layers, arrays, state, given, tuple(record), self.masks,
             self.arena,
         )

@@ -19,7 +19,7 @@ from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, reached
 from neuroport_torch.arena import Arena
-from neuroport_torch.layers import LAYERS, sum_to
+from neuroport_torch.layers import Layer, sum_to
 
 Tensor = torch.Tensor
 Tensors = dict[str, Tensor]
@@ -77,6 +77,7 @@ class Call:
     segment: Stepped
     loop: TimeLoop
     table: Table
+    layers: Mapping[str, Layer]
     numbers: Mapping[str, Mapping[str, float]]
     record: tuple[Record, ...]
     masks: Tensors
@@ -91,8 +92,8 @@ class Call:
 
 
 def run_segment(
-    program: Program, segment: Stepped, loop: TimeLoop, table: Table, arrays: Arrays, state: Mapping[str, Tensor],
-    given: Mapping[str, Tensor], record: tuple[Record, ...], masks: Tensors, arena: Arena,
+    program: Program, segment: Stepped, loop: TimeLoop, table: Table, layers: Mapping[str, Layer], arrays: Arrays,
+    state: Mapping[str, Tensor], given: Mapping[str, Tensor], record: tuple[Record, ...], masks: Tensors, arena: Arena,
 ) -> tuple[Tensors, Tensors, dict[Record, Tensor]]:
     """Outputs by node, the state after, records; differentiable in given, coefficients and parameters."""
     numbers: dict[str, dict[str, float]] = {}
@@ -104,7 +105,7 @@ def run_segment(
         named.update({("p", name, key): value for key, value in own.items()})
     named.update({("s", key): state[key] for key in _state_names(program, segment)})
     keeping = torch.is_grad_enabled() and any(value.requires_grad for value in named.values())
-    call = Call(program, segment, loop, table, numbers, record, masks, arena, keeping, tuple(named))
+    call = Call(program, segment, loop, table, layers, numbers, record, masks, arena, keeping, tuple(named))
     found = dict(zip(call.results, _Segment.apply(call, *named.values()), strict=True)) if keeping else _forward(
         call, named)[0]
     outputs = {key[1]: value for key, value in found.items() if key[0] == "y"}
@@ -204,7 +205,7 @@ def _reverse(
         if own:
             node = call.program.node(name)
             x = reached(call.segment, name, given, start, outputs)
-            got = LAYERS[type(node).__name__].weights(node, own, x.flatten(0, 1), dy.flatten(0, 1))
+            got = call.layers[type(node).__name__].weights(node, own, x.flatten(0, 1), dy.flatten(0, 1))
             named_found.update({("p", name, key): value for key, value in got.items()})
     return named_found
 

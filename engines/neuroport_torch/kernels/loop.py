@@ -20,6 +20,7 @@ from neuroport_torch.kernels.loop_source import GROUP, Key, Part, Source, forwar
 from neuroport_torch.kernels.numba import supports
 from neuroport_torch.kernels.population import flat, over_time, written_over
 from neuroport_torch.kernels.threads import over
+from neuroport_torch.precision import bfloat16
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 
 Tensor = torch.Tensor
@@ -45,15 +46,18 @@ class FusedLoop:
 
     restores = True
 
-    def __init__(self, program: Program, segment: Stepped, parts: list[Part], dtype: torch.dtype):
-        self.program, self.segment, self.parts = program, segment, parts
+    def __init__(
+        self, program: Program, segment: Stepped, parts: list[Part], dtype: torch.dtype, rounded: bool = False,
+    ):
+        """rounded: whether the operands of products are rounded to bfloat16."""
+        self.program, self.segment, self.parts, self.rounded = program, segment, parts, rounded
         self.dtype = str(dtype).removeprefix("torch.")
         self.neurons = {part.name: part.traced for part in parts if part.traced is not None}
         self.sizes = [prod(program.leaving[part.name]) for part in parts]
         self.sizes += [prod(program.entering[part.name]) for part in parts]
         edges = segment.internal
-        self._forward = cache(lambda given, written: forward_source(parts, edges, given, written, self.dtype))
-        self._reverse = cache(lambda cotangents: reverse_source(parts, edges, cotangents, self.dtype))
+        self._forward = cache(lambda given, written: forward_source(parts, edges, given, written, self.dtype, rounded))
+        self._reverse = cache(lambda cotangents: reverse_source(parts, edges, cotangents, self.dtype, rounded))
 
     def forward(
         self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],
@@ -131,13 +135,17 @@ class FusedLoop:
         for part in self.parts:
             node, own = self.program.node(part.name), arrays.parameters.get(part.name, {})
             if part.kind == "product":
-                weight = own["weight"].detach()
+                weight = self._operand(own["weight"].detach())
                 found["weight", part.name] = weight.contiguous()
                 found["weight_t", part.name] = weight.t().contiguous()
-                found["bias", part.name] = flat(own["bias"]) if "bias" in own else weight.new_zeros(len(weight))
+                found["bias", part.name] = flat(own["bias"]) if "bias" in own else example.new_zeros(len(weight))
             elif part.kind == "factor":
                 found["factor", part.name] = self._factor(node, own, masks.get(part.name), part.name, example)
         return found
+
+    def _operand(self, weight: Tensor) -> Tensor:
+        """A matrix as the kernel's products take it."""
+        return bfloat16(weight) if self.rounded else weight
 
     def _factor(self, node: Any, own: Tensors, mask: Tensor | None, name: str, example: Tensor) -> Tensor:
         """What a node multiplies by, (M,)."""

@@ -37,6 +37,18 @@ class Source:
     keys: tuple[Key, ...]
 
 
+ROUNDING = '''@njit(nogil=True, error_model="numpy")
+def to_bfloat16(bits):
+    """float32 numbers, by their bits, to the nearest bfloat16, ties to even; NaN stays."""
+    for j in range(len(bits)):
+        b = bits[j]
+        if b & 0x7fffffff <= 0x7f800000:
+            bits[j] = (b + 0x7fff + (b >> 16 & 1)) & 0xffff0000
+
+
+'''
+
+
 class Arguments:
     """Collects the arrays that a body asks for, with an identifier for each."""
 
@@ -55,9 +67,15 @@ class Arguments:
 class _Writer(Arguments):
     """Statements of one step, lane by lane."""
 
-    def __init__(self, parts: Sequence[Part], edges: Sequence[Wire], given: Iterable[str]):
+    def __init__(self, parts: Sequence[Part], edges: Sequence[Wire], given: Iterable[str], rounded: bool):
         super().__init__(parts, edges)
-        self.given = set(given)
+        self.given, self.rounded = set(given), rounded
+
+    def operand(self, buffer: str) -> tuple[list[str], str]:
+        """Statements that make a buffer's values operands of a product: those done once, those of each step."""
+        if not self.rounded:
+            return [], ""
+        return [f"bits_{buffer} = {buffer}.view(np.uint32)"], f"to_bfloat16(bits_{buffer})\n"
 
     def slice(self, array: str, time: str, name: str) -> str:
         """A group's part of one step."""
@@ -115,7 +133,7 @@ class _Writer(Arguments):
     def function(self, name: str, dtype: str, top: Sequence[str], gather: str, body: str, cache: bool) -> Source:
         """The whole function, from what is allocated once, done once a group, and done at each step."""
         own = [self.number[part.name] for part in self.parts]
-        text = header(dtype) + DECORATOR.format(cache=cache)
+        text = header(dtype) + ROUNDING * self.rounded + DECORATOR.format(cache=cache)
         sizes = [f"m_{n}" for n in own] + [f"k_{n}" for n in own]
         text += f"def {name}({', '.join(['steps', 'lo', 'hi', *sizes, *self.arguments.values()])}):\n"
         text += block(top, 1) if top else ""
@@ -146,15 +164,16 @@ def _gathering(writer: _Writer, part: Part, names: Sequence[str]) -> tuple[list[
 
 def forward_source(
     parts: Sequence[Part], edges: Sequence[Wire], given: Iterable[str], written: Sequence[tuple[str, str]], dtype: str,
-    cache: bool = True,
+    rounded: bool = False, cache: bool = True,
 ) -> Source:
     """``forward(steps, lo, hi, m_*, k_*, ...)`` of samples lo to hi.
 
     m, k: widths of what leaves and enters each node. given: nodes that something outside feeds. written: (node,
     "cut.NAME" | "s.NAME"), kept at each step. Arguments by key: y, given, w (T, M); line (delay, M); lags (K,); s (M,),
-    overwritten by the state after the run; c (width,); weight_t (K, N); bias (N,); factor (M,).
+    overwritten by the state after the run; c (width,); weight_t (K, N); bias (N,); factor (M,). rounded: what a product
+    reads is rounded to bfloat16; its matrix comes so.
     """
-    w = _Writer(parts, edges, given)
+    w = _Writer(parts, edges, given, rounded)
     top: list[str] = []
     gather, steps = "", "        for t in range(steps):\n"
     for part in parts:
@@ -166,8 +185,9 @@ def forward_source(
             factor = w.argument("factor", part.name)
             steps += block(f"{lanes}\n    y_t[j] = {x} * {factor}[first * k_{n} + j]", 3)
         elif part.kind == "product":
-            top.append(f"x_{n} = np.empty({GROUP} * k_{n}, real)")
-            steps += block(f"{lanes}\n    x_{n}[j] = {x}\n" + _product(w, part), 3)
+            once, rounding = w.operand(f"x_{n}")
+            top += [f"x_{n} = np.empty({GROUP} * k_{n}, real)", *once]
+            steps += block(f"{lanes}\n    x_{n}[j] = {x}\n" + rounding + _product(w, part), 3)
         else:
             allocated, text, places = _neuron_forward(w, part, x, [what for name, what in written if name == part.name])
             top += allocated
@@ -220,7 +240,8 @@ def _neuron_forward(w: _Writer, part: Part, x: str, written: Sequence[str]) -> t
 
 
 def reverse_source(
-    parts: Sequence[Part], edges: Sequence[Wire], cotangents: Iterable[str], dtype: str, cache: bool = True
+    parts: Sequence[Part], edges: Sequence[Wire], cotangents: Iterable[str], dtype: str, rounded: bool = False,
+    cache: bool = True,
 ) -> Source:
     """``reverse(steps, lo, hi, m_*, k_*, ...)`` of samples lo to hi.
 
@@ -228,7 +249,7 @@ def reverse_source(
     of what entered; dy (T, M), of a stateless node's output in full; cut, x (T, M); first (M,); acc (M,), sums of the
     coefficients' cotangents, zero at first; c (width,); weight (N, K); factor (M,).
     """
-    w = _Writer(parts, edges, ())
+    w = _Writer(parts, edges, (), rounded)
     cotangents = set(cotangents)
     top: list[str] = []
     gather, steps = "", "        for t in range(steps - 1, -1, -1):\n"
@@ -244,7 +265,9 @@ def reverse_source(
             factor = w.argument("factor", part.name)
             steps += block(f"{keep}{gx}{lanes}\n    gx_t[j] = o_{n}[j] * {factor}[first * m_{n} + j]", 3)
         elif part.kind == "product":
-            steps += block(keep + gx + _transposed(w, part), 3)
+            once, rounding = w.operand(f"o_{n}")
+            top += once
+            steps += block(keep + gx + rounding + _transposed(w, part), 3)
         else:
             allocated, text, body = _neuron_reverse(w, part)
             top += allocated

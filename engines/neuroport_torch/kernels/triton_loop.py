@@ -33,21 +33,30 @@ def fits(program: Program, segment: Stepped) -> bool:
 class TritonLoop(FusedLoop):
     """The segment of a cycle."""
 
-    def __init__(self, program: Program, segment: Stepped, parts: list[Part], dtype: torch.dtype):
-        super().__init__(program, segment, parts, dtype)
+    def __init__(
+        self, program: Program, segment: Stepped, parts: list[Part], dtype: torch.dtype, rounded: bool = False,
+    ):
+        super().__init__(program, segment, parts, dtype, rounded)
         widths = {part.name: (leaving, entering) for part, leaving, entering in zip(
             parts, self.sizes[: len(parts)], self.sizes[len(parts) :], strict=True)}
         self._warps = 8 if max(map(padded, self.sizes)) > 128 else 4
         edges = segment.internal
         self._forward = cache(
-            lambda given, written: forward_source(parts, edges, widths, given, written, self.dtype))
-        self._reverse = cache(lambda cotangents: reverse_source(parts, edges, widths, cotangents, self.dtype))
+            lambda given, written: forward_source(parts, edges, widths, given, written, self.dtype, rounded))
+        self._reverse = cache(
+            lambda cotangents: reverse_source(parts, edges, widths, cotangents, self.dtype, rounded))
+
+    def _operand(self, weight: Tensor) -> Tensor:
+        """In bfloat16 as the 16 bits that it has: half of what each step reads."""
+        return weight.to(torch.bfloat16).view(torch.int16) if self.rounded else weight
 
     def _run(self, name: str, source: Source, steps: int, batch: int, values: Mapping[Key, Tensor]) -> None:
         kernel = load(source.text, name)
         if batch:
-            with on(next(iter(values.values())).device):
+            device = next(iter(values.values())).device
+            native = [device.type == "cuda"] if self.rounded else []  # the interpreter knows no bfloat16
+            with on(device):
                 kernel[(-(-batch // ROWS),)](  # type: ignore[index]
-                    steps, batch, *(values[key] for key in source.keys), ROWS, TERMS[self.dtype],
+                    steps, batch, *(values[key] for key in source.keys), ROWS, TERMS[self.dtype], *native,
                     num_warps=self._warps, num_stages=1, enable_fp_fusion=False,
                 )

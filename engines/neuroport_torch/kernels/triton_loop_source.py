@@ -31,6 +31,21 @@ def returned(gx, step, steps, delay, size, at, live):
 
 
 """
+ROUNDING = '''\
+@triton.jit
+def to_bfloat16(x):
+    """The nearest bfloat16 to float32 numbers, ties to even, held in float32; NaN stays."""
+    bits = x.to(tl.uint32, bitcast=True)
+    return tl.where(x == x, ((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000).to(tl.float32, bitcast=True), x)
+
+
+@triton.jit
+def widened(bits):
+    """bfloat16 numbers, by their bits, in float32."""
+    return (bits.to(tl.uint32) << 16).to(tl.float32, bitcast=True)
+
+
+'''
 START = """\
 row = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
 live = row < batch
@@ -41,9 +56,9 @@ Sizes = Mapping[str, tuple[int, int]]  # widths of what leaves and what enters e
 class _Writer(Arguments):
     """Statements of one step, a block of samples at a time."""
 
-    def __init__(self, parts: Sequence[Part], edges: Sequence[Wire], sizes: Sizes, dtype: str):
+    def __init__(self, parts: Sequence[Part], edges: Sequence[Wire], sizes: Sizes, dtype: str, rounded: bool):
         super().__init__(parts, edges)
-        self.sizes, self.dtype = sizes, dtype
+        self.sizes, self.dtype, self.rounded = sizes, dtype, rounded
 
     def entering(self, part: Part, given: Iterable[str], places: str) -> str:
         """The sum of what reaches a node in a step. places: "n0", "part": which columns are asked for."""
@@ -90,9 +105,10 @@ class _Writer(Arguments):
             for kind, width in (("m", leaving), ("k", entering)):
                 n = f"{kind}_{self.number[own]}"
                 text += f"{n}, padded_{n} = tl.constexpr({width}), tl.constexpr({padded(width)})\n"
-        text += "\n\n" + WIRES + DECORATOR
+        text += "\n\n" + WIRES + ROUNDING * self.rounded + DECORATOR
         text += f"def {name}(\n    {', '.join(['steps', 'batch', *self.arguments.values()])},\n"
-        text += "    ROWS: tl.constexpr, TERMS: tl.constexpr,\n):\n" + block(START, 1)
+        native = ", NATIVE: tl.constexpr" if self.rounded else ""
+        text += f"    ROWS: tl.constexpr, TERMS: tl.constexpr{native},\n):\n" + block(START, 1)
         for own in self.sizes:
             for kind in ("m", "k"):
                 n = f"{kind}_{self.number[own]}"
@@ -113,33 +129,40 @@ def columns(name: str, these: str, width: str) -> list[str]:
             f"live_{name} = live & (col_{name} < {width})"]
 
 
-def product(width: str, into: str, terms: Sequence[str], weight: str) -> list[str]:
+def product(width: str, into: str, terms: Sequence[str], weight: str, rounded: bool) -> list[str]:
     """Statements for ``total`` = x times a matrix (terms, columns), TERMS rows of it at a time.
 
     width: of x. into: which columns come out. terms: statements that fetch some columns "part" of x as ``x_part``.
+    rounded: x is rounded to bfloat16, and the matrix comes as the bits of such numbers.
     """
+    lying = f"{weight} + term * {into} + col_{into}, (term < {width}) & (col_{into} < {into})"
+    fetched = [f"w_part = tl.load({lying}, 0.0)"]
+    if rounded:
+        fetched = [f"w_part = widened(tl.load({lying}, 0))", "x_part = to_bfloat16(x_part)",
+                   "if NATIVE:", "    x_part, w_part = x_part.to(tl.bfloat16), w_part.to(tl.bfloat16)"]
     return [
         f"total = tl.zeros((ROWS, padded_{into}), real)",
         f"for start in range(0, {width}, TERMS):",
         *("    " + line for line in columns("part", "start + tl.arange(0, TERMS)[None, :]", width)),
         *("    " + line for line in terms),
         "    term = start + tl.arange(0, TERMS)[:, None]",
-        f"    w_part = tl.load({weight} + term * {into} + col_{into}, (term < {width}) & (col_{into} < {into}), 0.0)",
+        *("    " + line for line in fetched),
         '    total = tl.dot(x_part, w_part, total, input_precision="ieee", out_dtype=real)',
     ]
 
 
 def forward_source(
     parts: Sequence[Part], edges: Sequence[Wire], sizes: Sizes, given: Sequence[str],
-    written: Sequence[tuple[str, str]], dtype: str,
+    written: Sequence[tuple[str, str]], dtype: str, rounded: bool = False,
 ) -> Source:
     """``forward(steps, batch, ..., ROWS, TERMS)``.
 
     given: nodes that something outside feeds. written: (node, "cut.NAME" | "s.NAME"), kept at each step. Arguments by
     key: y, given, w (T, M); line (delay, M); lags (K,); s (M,), overwritten by the state after the run; c (width,);
-    weight_t (K, N); bias (N,); factor (M,). ROWS: samples of a program. TERMS: of a product, taken at once.
+    weight_t (K, N); bias (N,); factor (M,). ROWS: samples of a program. TERMS: of a product, taken at once. rounded:
+    operands of products are bfloat16, and NATIVE is a further argument: whether the device multiplies those.
     """
-    w = _Writer(parts, edges, sizes, dtype)
+    w = _Writer(parts, edges, sizes, dtype, rounded)
     before: list[str] = []
     body, after = ["step = tl.cast(t, tl.int64)"], []
     for part in parts:
@@ -147,7 +170,7 @@ def forward_source(
         place, y = f"step * size_m_{n} + at_m_{n}", w.argument("y", part.name)
         if part.kind == "product":
             terms = [f"x_part = {w.entering(part, given, 'part')}"]
-            body += product(f"k_{n}", f"m_{n}", terms, w.argument("weight_t", part.name))
+            body += product(f"k_{n}", f"m_{n}", terms, w.argument("weight_t", part.name), rounded)
             bias = f"tl.load({w.argument('bias', part.name)} + col_m_{n}, col_m_{n} < m_{n}, 0.0)"
             body.append(f"tl.store({y} + {place}, total + {bias}, live_m_{n})")
         elif part.kind == "factor":
@@ -182,7 +205,8 @@ def _neuron_forward(
 
 
 def reverse_source(
-    parts: Sequence[Part], edges: Sequence[Wire], sizes: Sizes, cotangents: Iterable[str], dtype: str
+    parts: Sequence[Part], edges: Sequence[Wire], sizes: Sizes, cotangents: Iterable[str], dtype: str,
+    rounded: bool = False,
 ) -> Source:
     """``reverse(steps, batch, ..., ROWS, TERMS)``.
 
@@ -190,7 +214,7 @@ def reverse_source(
     of what entered; dy (T, M), of a stateless node's output in full; cut, x (T, M); first (M,); acc (M,), sums of the
     coefficients' cotangents; lags (K,); c (width,); weight (N, K); factor (M,).
     """
-    w = _Writer(parts, edges, sizes, dtype)
+    w = _Writer(parts, edges, sizes, dtype, rounded)
     cotangents = set(cotangents)
     before: list[str] = []
     body, after = ["t = steps - 1 - back", "step = tl.cast(t, tl.int64)"], []
@@ -207,7 +231,7 @@ def reverse_source(
         if part.kind == "product":
             body.append("tl.debug_barrier()")
             terms = [f"x_part = tl.load({dy} + step * size_m_{n} + at_part, live_part, 0.0)"]
-            body += product(f"m_{n}", f"k_{n}", terms, w.argument("weight", part.name))
+            body += product(f"m_{n}", f"k_{n}", terms, w.argument("weight", part.name), rounded)
             body.append(f"tl.store({gx} + {place}, total, live_k_{n})")
         elif part.kind == "factor":
             factor = f"tl.load({w.argument('factor', part.name)} + at_m_{n}, live_m_{n}, 0.0)"
