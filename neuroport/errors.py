@@ -103,6 +103,18 @@ class UnsupportedModel(NeuroportError):
         super().__init__(_on_one_screen(head, lines, f"Installed engines that can: {listed(self.able)}"))
 
 
+class NoSuchView(NeuroportError):
+    """An executable gives no such view of a model: not every framework has the form that is asked for."""
+
+    def __init__(self, executable: str, view: str, views: Iterable[str]):
+        given = " and ".join(f".{name}()" for name in views)
+        mend = f"use {given} here" if given else "use run(), gradients() and train_segment() here"
+        super().__init__(
+            f"{executable} gives no .{view}(): that is the form of another engine's framework\n"
+            f"  mend: {mend}, or compile the model for an engine that has it: npt.compile(model, engine=...).{view}()"
+        )
+
+
 class UnknownEngine(NeuroportError):
     """No engine of that name is registered; the message lists those that are."""
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from neuroport.api import init
 from neuroport.data.packing import Packed
 from neuroport.engine.base import Engine, Gradients, Metrics, Noise, Options, Record, RunResult, Trainable
 from neuroport.engine.capabilities import FULL, Capabilities, stepping_engine
+from neuroport.errors import InvalidData, Problem
 from neuroport.model.layers import Window
+from neuroport.program.arrays import check_parameters
 from neuroport.program.augment import partners_of
 from neuroport.program.lower import Program
 from neuroport_torch import products
@@ -23,6 +26,9 @@ from neuroport_torch.runner import Compiled
 from neuroport_torch.runner import Noise as DeviceNoise
 from neuroport_torch.staging import Staged
 from neuroport_torch.training import OPTIMIZERS, State, evaluate_batches, judge, train_batches
+
+if TYPE_CHECKING:
+    from neuroport_torch.module import Network
 
 # what arrays are held and summed in; of bfloat16 only the operands of products are
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
@@ -98,6 +104,21 @@ class TorchExecutable(Trainable):
             {"device": str(self.device), "precision": self.precision, "products": ways,
              "loops": self.compiled.describe()},
         )
+
+    def module(self, parameters: Mapping[str, Any] | None = None, seed: int | None = None) -> Network:
+        """The model as a ``torch.nn.Module`` with parameters of its own, for your own torch code: see ``Network``.
+
+        parameters: by "node.parameter", such as ``npt.init`` gives or a run has reached; or seed: that of ``npt.init``,
+        0 where nothing is given. Raises InvalidData where parameters do not fit, InvalidModel where a node's name
+        cannot be that of a submodule.
+        """
+        from neuroport_torch.module import Network  # late: it takes torch's compiler along
+
+        if parameters is not None and seed is not None:
+            raise InvalidData([Problem("parameters", "are given, and a seed to draw them from", "give one of the two")])
+        if parameters is None:
+            parameters = init(self.program.model, seed or 0)
+        return Network(self.compiled, check_parameters(self.program, parameters))
 
     def _puts(self, arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         place = {"device": self.device, "dtype": self.compiled.dtype}

@@ -13,6 +13,7 @@ import numpy as np
 from neuroport.data.packing import Packed, targets_of, unpack
 from neuroport.engine.capabilities import Capabilities
 from neuroport.engine.optimize import Moments, first_moments, update
+from neuroport.errors import NoSuchView
 from neuroport.model.training import Training
 from neuroport.program.augment import NUMPY as WORDS
 from neuroport.program.augment import augmented, needs_partner, partners_of
@@ -155,6 +156,21 @@ class Executable(abc.ABC):
 
         Returns arrays of any kind that ``np.asarray`` reads; outputs as a dict by Output node.
         """
+
+    # --- views for other people's code, each of an engine whose framework has that form ------------
+
+    def function(self, record: Sequence[Any] = ()) -> Any:
+        """The model as a pure function of arrays of the engine's own framework. Raises NoSuchView where it has none."""
+        raise NoSuchView(type(self).__name__, "function", self._views())
+
+    def module(self, parameters: Mapping[str, Any] | None = None, seed: int | None = None) -> Any:
+        """The model as a module of the engine's own framework, which holds parameters. Raises NoSuchView likewise."""
+        raise NoSuchView(type(self).__name__, "module", self._views())
+
+    def _views(self) -> list[str]:
+        """Names of the views that this executable does give."""
+        return [name for name in ("function", "module")
+                if getattr(type(self), name) is not getattr(Executable, name)]
 
     def wait(self) -> None:  # noqa: B027  (an engine that blocks anyway has nothing to wait for)
         """Block until everything asked for so far is done."""
