@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from neuroport.cli.bench import bench
 from neuroport.cli.compare import compare
 from neuroport.cli.data import data
 from neuroport.cli.doctor import doctor
@@ -64,6 +65,11 @@ app.command(epilog=examples(
     "neuroport compare mine.yaml --engines torch --seeds 5 --epochs 20 --out compared",
     "neuroport compare mine.yaml --engines jax,torch --picture compared.svg",
 ))(compare)
+app.command(epilog=examples(
+    "neuroport bench",
+    "neuroport bench --size recurrent --engines jax,torch --precision float32,bfloat16",
+    "neuroport bench mine.yaml --rounds 20 --json",
+))(bench)
 app.command(epilog=examples(
     "neuroport simulate runs/first --sample 3 --plot raster.png",
     "neuroport simulate model.yaml --poisson 40 --steps 500 --record spikes --record v --out traces.npz",

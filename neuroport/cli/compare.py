@@ -49,7 +49,7 @@ def compare(
         say = (lambda sentence: None) if quiet else (lambda sentence: errors.print(sentence, style="dim", markup=False))
         found = compared(described, engines.split(","), seeds, full, device, out, imports or (), quiet, say)
         if picture is not None:
-            write_picture(found, picture, f"neuroport compare {experiment} --engines {engines}")
+            write_picture(screen(found), picture, f"neuroport compare {experiment} --engines {engines}")
     if as_json:
         print_json(found.to_data())
     else:

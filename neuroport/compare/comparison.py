@@ -137,7 +137,7 @@ def compare(
             )
             trainings = f", {seeds} training{'s' if seeds > 1 else ''}" if trains else ""
             say(f"{name}: one batch, the first steps{trainings}")
-            answer = asked(task, place)
+            answer = asked(task)
             if isinstance(answer, Share):
                 shares[name] = answer
             elif name == reference:
@@ -200,7 +200,7 @@ def _held_together(
     resolution = 1 / len(data.test or data.validation) if measure.endswith("accuracy") else 0.0
     return Comparison(
         experiment, data, reference, asked_for, shares, failures, spikes, losses, measure,
-        seeds_agree(values, resolution) if values else None, _machine(),
+        seeds_agree(values, resolution) if values else None, machine(),
     )
 
 
@@ -210,5 +210,5 @@ def measured(experiment: Experiment, data: Splits) -> str:
     return f"{part}_{'accuracy' if experiment.training.loss.targets == 'classes' else 'loss'}"
 
 
-def _machine() -> str:
+def machine() -> str:
     return f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}"

@@ -1,4 +1,4 @@
-"""The screen of a comparison as a picture: .svg, or .png and .pdf."""
+"""A screen of letters as a picture: .svg, or .png and .pdf."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from neuroport.compare.comparison import Comparison
-from neuroport.compare.screen import WIDTH, screen
+from neuroport.compare.screen import WIDTH
 from neuroport.errors import Invalid, NotWritten, Problem
 
 SUFFIXES = (".svg", ".png", ".pdf")
@@ -29,31 +28,31 @@ def check_picture(path: Path) -> None:
         raise Invalid([Problem("--picture", f"there is no folder {path.parent}", "make it first")], "request")
 
 
-def write_picture(found: Comparison, path: Path, title: str) -> None:
-    """Draw the screen into a file. title: the line above it, such as the command. Raises NotWritten."""
+def write_picture(shown: RenderableType, path: Path, title: str) -> None:
+    """Draw what a console would show into a file. title: the line above it, such as the command. Raises NotWritten."""
     console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="truecolor")
     try:
         if path.suffix.lower() == ".svg":
-            path.write_text(_svg(console, found, title), encoding="utf-8")
+            path.write_text(_svg(console, shown, title), encoding="utf-8")
         else:
-            _figure(console, found, title).savefig(path)
+            _figure(console, shown, title).savefig(path)
     except OSError as error:
         raise NotWritten(f"{path} cannot be written: {error.strerror or error}\n  mend: make room there") from None
 
 
-def _svg(console: Console, found: Comparison, title: str) -> str:
-    console.print(screen(found))
+def _svg(console: Console, shown: RenderableType, title: str) -> str:
+    console.print(shown)
     svg = console.export_svg(title=title)
     # fonts from the net would not load inside a README; the file fixes the width of each line anyway
     return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code", FACES)
 
 
-def _figure(console: Console, found: Comparison, title: str) -> Any:
+def _figure(console: Console, shown: RenderableType, title: str) -> Any:
     """The same letters in a matplotlib Figure: a column is 0.602 of the height of its font."""
     from matplotlib.figure import Figure
     from rich.terminal_theme import SVG_EXPORT_THEME as THEME
 
-    lines = console.render_lines(screen(found), pad=False)
+    lines = console.render_lines(shown, pad=False)
     width, height = (WIDTH + 4) * COLUMN, (len(lines) + 4) * LINE
     figure = Figure(figsize=(width, height), dpi=150, facecolor=_hex(THEME.background_color))
     letters: dict[str, Any] = {"family": "DejaVu Sans Mono", "fontsize": POINTS, "va": "top"}

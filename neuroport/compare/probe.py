@@ -7,12 +7,13 @@ import time
 import numpy as np
 
 from neuroport import api
-from neuroport.data.order import batches, epoch_order
+from neuroport.data.order import batches, epoch_order, epoch_partners
 from neuroport.data.packing import unpack
 from neuroport.data.splits import Splits
 from neuroport.engine.base import Trainable
 from neuroport.errors import Problem, UnsupportedModel
 from neuroport.model.training import Experiment
+from neuroport.program.augment import needs_partner
 from neuroport.program.lower import Program, lower
 from neuroport.runtime.course import FIRST_LOSSES
 
@@ -39,24 +40,46 @@ def probe(
     return {f"{node}.{what}": trace for node, its in found.records.items() for what, trace in its.items()}
 
 
+class Steps:
+    """The first batches of a training, compiled for one engine: each ``run`` trains on them once more.
+
+    most: batches at most, in whole steps of the optimizer. Raises UnsupportedModel with every gap.
+    """
+
+    def __init__(
+        self, experiment: Experiment, data: Splits, engine: str, device: str | None = None,
+        precision: str | None = None, most: int = FIRST_LOSSES,
+    ):
+        training = experiment.training
+        samples = epoch_order(len(data.train), experiment.seed, 0)
+        order, mask = batches(samples, training.batch_size, training.accumulate)
+        factors = training.schedule.factors(len(order) // training.accumulate, training.epochs)
+        rows = min(len(order), max(most // training.accumulate, 1) * training.accumulate)
+        self.order, self.mask, self.factors = order[:rows], mask[:rows], factors[: rows // training.accumulate]
+        self.seed = experiment.seed
+        self.partners = epoch_partners(data.train.labels, self.seed, 0)[self.order] if needs_partner(training) else None
+        executable = api.compile(experiment.model, engine, device, precision, training)
+        if not isinstance(executable, Trainable):
+            raise UnsupportedModel(engine, [Problem("training", "gradients, declared by the engine but not there")])
+        self.executable = executable
+        self.state = executable.init_training(executable.load(api.init(experiment.model, experiment.seed)))
+        self.staged = executable.stage(data.train)
+
+    def run(self) -> list[float]:
+        """The losses of the batches, once all is done."""
+        self.state, found = self.executable.train_segment(
+            self.state, self.staged, self.order, self.mask, self.factors, (self.seed, 0),
+            partners=self.partners,
+        )
+        self.executable.wait()
+        losses: list[float] = np.asarray(found.loss, np.float64)[self.mask.any(1)].tolist()
+        return losses
+
+
 def first_steps(
     experiment: Experiment, data: Splits, engine: str, device: str | None = None
 ) -> tuple[list[float], float]:
     """The losses of the first batches of a training, and the seconds that took, compiling included."""
-    training = experiment.training
-    samples = epoch_order(len(data.train), experiment.seed, 0)
-    order, mask = batches(samples, training.batch_size, training.accumulate)
-    factors = training.schedule.factors(len(order) // training.accumulate, training.epochs)
-    rows = min(len(order), max(FIRST_LOSSES // training.accumulate, 1) * training.accumulate)
-    order, mask, factors = order[:rows], mask[:rows], factors[: rows // training.accumulate]
     started = time.perf_counter()
-    executable = api.compile(experiment.model, engine, device, training=training)
-    if not isinstance(executable, Trainable):
-        raise UnsupportedModel(engine, [Problem("training", "gradients, declared by the engine but not there")])
-    state = executable.init_training(executable.load(api.init(experiment.model, experiment.seed)))
-    _, found = executable.train_segment(
-        state, executable.stage(data.train), order, mask, factors, (experiment.seed, 0)
-    )
-    executable.wait()
-    seconds = time.perf_counter() - started
-    return np.asarray(found.loss, np.float64)[mask.any(1)].tolist(), seconds
+    losses = Steps(experiment, data, engine, device).run()
+    return losses, time.perf_counter() - started

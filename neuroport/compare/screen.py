@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -41,18 +41,18 @@ def _head(found: Comparison) -> list[RenderableType]:
     sizes = ", ".join(f"{len(packed)} {part}" for part, packed in data.parts.items())
     title = f"{experiment.name or 'experiment'} on {' · '.join(found.asked)}: one description, one seed"
     about = f"data {data.name}: {sizes} samples of {data.steps} steps · {found.machine}"
-    return [Text(title, style="bold"), _dim(about)]
+    return [Text(title, style="bold"), dim(about)]
 
 
-def _section(number: int, title: str, words: str) -> list[RenderableType]:
-    return [Rule(f"[b]{number}  {title}[/b]", align="left", style="dim"), _dim(words)]
+def section(number: int, title: str, words: str) -> list[RenderableType]:
+    return [Rule(f"[b]{number}  {title}[/b]", align="left", style="dim"), dim(words)]
 
 
-def _dim(words: str) -> Text:
+def dim(words: str) -> Text:
     return Text(words, style="dim")
 
 
-def _table(*headings: str, left: Sequence[str] = ()) -> Table:
+def table_of(*headings: str, left: Sequence[str] = ()) -> Table:
     """A plain table; the first column and those in ``left`` are flush left, and give way where it is narrow."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     for index, heading in enumerate(headings):
@@ -65,16 +65,21 @@ def _table(*headings: str, left: Sequence[str] = ()) -> Table:
 
 
 def _spikes(found: Comparison) -> list[RenderableType]:
+    precision = found.shares[found.reference].precision
+    return agreement(found.spikes, f"{found.reference} ({precision})")
+
+
+def agreement(spikes: Mapping[str, SpikeAgreement], measure: str) -> list[RenderableType]:
+    """Spikes and potentials of one batch, by engine. measure: what they are held to, in words."""
     first = "first spike that differs"
-    table = _table("engine", "equal spikes", first, "potentials apart", "agreement", left=(first, "agreement"))
-    for name, one in found.spikes.items():
-        equal = f"{_grouped(one.equal)} of {_grouped(one.total)}" if one.total else "no neuron spikes"
+    table = table_of("engine", "equal spikes", first, "potentials apart", "agreement", left=(first, "agreement"))
+    for name, one in spikes.items():
+        equal = f"{grouped(one.equal)} of {grouped(one.total)}" if one.total else "no neuron spikes"
         tier = f"[{STYLE[one.tier]}]{one.tier}[/]"
         table.add_row(escape(name), equal, escape(_first(one)), percent(one.voltages), tier)
-    samples = next((f"{one.samples} samples" for one in found.spikes.values()), "samples")
-    precision = found.shares[found.reference].precision
-    words = f"{samples} through the untrained network; the measure is {found.reference} ({precision}), the definition"
-    return [*_section(1, "Do they compute the same?", words), table, _dim(TIERS)]
+    samples = next((f"{one.samples} samples" for one in spikes.values()), "samples")
+    words = f"{samples} through the untrained network; the measure is {measure}, the definition"
+    return [*section(1, "Do they compute the same?", words), table, dim(TIERS)]
 
 
 def _first(one: SpikeAgreement) -> str:
@@ -85,7 +90,7 @@ def _first(one: SpikeAgreement) -> str:
     return f"{one.first.node} {neuron}, step {one.first.step}{margin}"
 
 
-def _grouped(number: int) -> str:
+def grouped(number: int) -> str:
     """``77 812``: groups of three, as a comma could be a decimal one."""
     return f"{number:,}".replace(",", " ")
 
@@ -105,7 +110,7 @@ def _losses(found: Comparison) -> list[RenderableType]:
     first = found.shares[found.reference].first_losses
     shown = [batch for batch in SHOWN_LOSSES if batch <= len(first)]
     headings = [f"loss of batch {batch}" if batch == 1 else str(batch) for batch in shown]
-    table = _table("engine", *headings, "apart at most")
+    table = table_of("engine", *headings, "apart at most")
     for name, share in found.shares.items():
         losses = [f"{share.first_losses[batch - 1]:.5f}" for batch in shown if batch <= len(share.first_losses)]
         losses += [""] * (len(shown) - len(losses))
@@ -116,7 +121,7 @@ def _losses(found: Comparison) -> list[RenderableType]:
         style = "green" if one.agrees else "bold red"
         table.add_row(escape(name), *losses, f"[{style}]{percent(one.largest)}[/] at batch {one.batch}")
     words = f"from equal weights, on equal batches: the losses of the first {len(first)} batches, then whole trainings"
-    return [*_section(2, "Do they learn the same?", words), table]
+    return [*section(2, "Do they learn the same?", words), table]
 
 
 def _trainings(found: Comparison) -> list[RenderableType]:
@@ -127,7 +132,7 @@ def _trainings(found: Comparison) -> list[RenderableType]:
     what = found.measure.replace("_", " ")
     seeds = "1 seed" if count == 1 else f"{count} seeds"
     losses_of = "training loss, epoch by epoch (log)"
-    table = _table("engine", losses_of, "first", "last", f"{what}, {seeds}", left=(losses_of,))
+    table = table_of("engine", losses_of, "first", "last", f"{what}, {seeds}", left=(losses_of,))
     for name, share in trained.items():
         losses = [row["train_loss"] for row in share.trainings[0].history]
         spread = f" ± {_value(found, found.seeds.deviations[name])}" if count > 1 else ""
@@ -183,7 +188,7 @@ def curve(values: Sequence[float]) -> str:
 
 def _costs(found: Comparison) -> list[RenderableType]:
     first = len(found.shares[found.reference].first_losses)
-    table = _table("engine", "device", "samples/s", f"first {first} batches", "one training", "peak memory",
+    table = table_of("engine", "device", "samples/s", f"first {first} batches", "one training", "peak memory",
                    left=("device",))
     for name in found.asked:
         if name in found.shares:
@@ -192,7 +197,7 @@ def _costs(found: Comparison) -> list[RenderableType]:
              f"first {first} batches: compiling included · memory: host memory of the process")
     if found.reference in found.asked and not found.shares[found.reference].trainings:
         words += f" · {found.reference} is written to be read: it did not train beyond {first} batches (--full lets it)"
-    return [*_section(3, "How fast, how large?", words), table]
+    return [*section(3, "How fast, how large?", words), table]
 
 
 def _cost(found: Comparison, share: Share) -> tuple[str, ...]:
@@ -217,7 +222,7 @@ def _verdicts(found: Comparison) -> list[RenderableType]:
     agreeing = [name for name in found.spikes if found.agrees(name)]
     if agreeing:
         verb = "agrees" if len(agreeing) == 1 else "agree"
-        named = _and([f"{name} ({found.spikes[name].tier})" for name in agreeing])
+        named = enumerated([f"{name} ({found.spikes[name].tier})" for name in agreeing])
         lines.append(Text(f"✓ {named} {verb} with {found.reference}", style="bold green"))
     for name in found.spikes:
         if not found.agrees(name):
@@ -229,5 +234,5 @@ def _verdicts(found: Comparison) -> list[RenderableType]:
     return lines
 
 
-def _and(names: Sequence[str]) -> str:
+def enumerated(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

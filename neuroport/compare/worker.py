@@ -1,21 +1,27 @@
-"""One engine's share of a comparison: ``python -m neuroport.compare.worker TASK.json``.
+"""One engine at work for others: ``python -m neuroport.compare.worker``, JSON lines in, JSON lines out.
 
-Prints one JSON document, a ``Share`` or a failure, on standard output; everything else goes to standard error.
+    {"share": Task}    ->  a Share: its part of a comparison
+    {"trial": Trial}   ->  Ready to be timed
+    {"lap": None}      ->  a Lap: one more timed round
+
+or {"failure": Failure}. Everything else that is printed goes to standard error.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from neuroport import registry
-from neuroport.compare.probe import first_steps, probe
-from neuroport.compare.processes import Share, Task, Trained, write_traces
+from neuroport.compare.probe import Steps, first_steps, probe
+from neuroport.compare.processes import Lap, Ready, Share, Task, Trained, Trial, write_traces
 from neuroport.errors import NeuroportError
 from neuroport.model.training import Experiment
 from neuroport.runtime.callbacks import Callback, Plan
@@ -50,6 +56,42 @@ def work(task: Task) -> Share:
     return Share(task.engine, device, able[0], engine.versions(), losses, seconds, trainings, peak_memory())
 
 
+class Timed:
+    """An engine's part in a measurement of speed: prepared once, then asked for laps."""
+
+    steps: Steps | None = None
+
+    def prepare(self, trial: Trial) -> Ready:
+        """Record the probe, and warm up."""
+        import_first(trial.imports)
+        experiment = Experiment.parse(trial.experiment)
+        data = load_data(experiment)
+        check_fit(experiment, data)
+        engine = registry.engine(trial.engine)
+        device = trial.device or engine.devices()[0]
+        precision = trial.precision or engine.capabilities(device).precisions[0]
+        if not trial.warmup:
+            write_traces(trial.traces, probe(experiment, data, trial.engine, trial.device, trial.precision))
+            return Ready(device, precision, engine.versions())
+        started = time.perf_counter()
+        self.steps = Steps(experiment, data, trial.engine, trial.device, trial.precision, trial.batches)
+        losses = self.steps.run()
+        first = time.perf_counter() - started
+        for _ in range(trial.warmup - 1):
+            losses += self.steps.run()
+        memory = peak_memory()  # of training: the probe, which records all there is, comes after it
+        write_traces(trial.traces, probe(experiment, data, trial.engine, trial.device, trial.precision))
+        return Ready(device, precision, engine.versions(), int(self.steps.mask.sum()), len(self.steps.factors), losses,
+                     first, memory)
+
+    def lap(self) -> Lap:
+        """One timed round."""
+        assert self.steps is not None
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.steps.run()
+        return Lap(time.perf_counter() - wall, time.process_time() - cpu)
+
+
 def _watchers(task: Task, seed: int) -> Sequence[Callback]:
     if task.quiet:
         return []
@@ -81,28 +123,52 @@ def peak_memory() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def main(path: str) -> int:
-    """Do the task in a file; print the answer. Returns the exit code."""
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Answer each line of ``requests``; in between, the process sleeps."""
+    handlers: dict[str, Callable[[Any], Any]] = {
+        "share": lambda given: work(Task(**_with_tuples(given, "seeds", "imports"))),
+        "trial": lambda given: trial.prepare(Trial(**_with_tuples(given, "imports"))), "lap": lambda _: trial.lap(),
+    }
+    trial = Timed()
+    for line in requests:
+        (what, given), = json.loads(line).items()
+        quiet = isinstance(given, dict) and given.get("quiet", False)
+        answers.write(json.dumps(_answer(partial(handlers[what], given), quiet)) + "\n")
+        answers.flush()
+
+
+def _with_tuples(given: dict[str, Any], *names: str) -> dict[str, Any]:
+    """JSON has lists alone."""
+    return {**given, **{name: tuple(given[name]) for name in names}}
+
+
+def _answer(call: Callable[[], Any], quiet: bool) -> dict[str, Any]:
+    """What a call gives, as plain data, or its failure."""
     from rich.console import Console
 
-    given: dict[str, Any] = json.loads(Path(path).read_text())
-    task = Task(**{**given, "seeds": tuple(given["seeds"]), "imports": tuple(given["imports"])})
-    code = 0
-    with redirect_stdout(sys.stderr), warnings_on(Console(stderr=True, quiet=task.quiet)):
+    with warnings_on(Console(stderr=True, quiet=quiet)):
         try:
-            answer = asdict(work(task))
+            return asdict(call())
         except NeuroportError as error:
-            code, answer = error.exit_code, {"failure": {"message": str(error), "exit_code": error.exit_code}}
-        except KeyboardInterrupt:
-            return 130
+            return {"failure": {"message": str(error), "exit_code": error.exit_code}}
         except Exception as error:
             said = failed_in_own(error)
             if not said:
                 raise
-            code, answer = 1, {"failure": {"message": f"your own code failed: {said}", "exit_code": 1}}
-    print(json.dumps(answer))
-    return code
+            return {"failure": {"message": f"your own code failed: {said}", "exit_code": 1}}
+
+
+def private_pipes() -> tuple[TextIO, TextIO]:
+    """The real standard input and output; whoever else reads finds nothing, and prints to standard error."""
+    requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    return requests, answers
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    try:
+        serve(*private_pipes())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("train", "evaluate", "compare", "simulate", "plot", "engines", "doctor")
+COMMANDS = ("train", "evaluate", "compare", "bench", "simulate", "plot", "engines", "doctor")
 
 
 def test_help_lists_every_command_with_a_sentence(neuroport):
@@ -28,7 +28,7 @@ def test_the_help_of_a_command_has_examples_that_begin_with_it(neuroport, comman
     assert "--json" in done.out
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "compare", "simulate", "plot"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "compare", "bench", "simulate", "plot"])
 def test_a_description_can_always_need_an_import(neuroport, command):
     assert "--import" in neuroport(command, "--help").out
 
