@@ -1,0 +1,37 @@
+"""neuroport on torch as a module in one's own torch code: forward and reverse of a part, and what a reverse keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from contestant import Run
+from neuroport_torch.engine import TorchExecutable
+from peers import torch_steps
+from workload import Workload, batch_order, inputs
+
+Arrays = dict[str, np.ndarray]
+
+
+def reverse_run(executable: TorchExecutable, workload: Workload, arrays: Arrays) -> Run:
+    """k -> spikes in the last time step of k batches, by the step that all peers in PyTorch take."""
+    network = executable.module(arrays)
+    x = torch.from_numpy(inputs(workload)).to(executable.device)
+    step = torch_steps.reverse_step(workload, network, list(network.parameters()), fused=False)
+    done = 0
+
+    def run(count: int) -> list[float]:
+        nonlocal done
+        found = [step(x[i], i) for i in batch_order(done, count, workload)]
+        done += count
+        return [float(value) for value in found]
+
+    return run
+
+
+def saved_bytes(executable: TorchExecutable, workload: Workload, arrays: Arrays) -> int:
+    """Bytes of the distinct storages that autograd keeps in a step, without parameters and inputs."""
+    network = executable.module(arrays)
+    x = torch.from_numpy(inputs(workload)).to(executable.device)
+    make = torch_steps.training_step if workload.trains else torch_steps.reverse_step
+    step = make(workload, network, list(network.parameters()), False)
+    return torch_steps.saved_bytes(lambda: step(x[0], 0), [*network.parameters(), x])
