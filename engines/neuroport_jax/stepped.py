@@ -18,7 +18,7 @@ from jax import lax
 from neuroport.dynamics.printer import python_function
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
-from neuroport.program.stepping import Arrays, Carry, reached, step, step_back
+from neuroport.program.stepping import Arrays, Carry, of_lines, reached, step, step_back, with_lines
 from neuroport_jax.layers import LAYERS
 from neuroport_jax.ops import TABLE
 
@@ -61,15 +61,22 @@ def scan_backward(
         like = jnp.zeros((dy.shape[0], *program.entering[name]), dy.dtype)
         return jax.vjp(partial(LAYERS[type(node).__name__], node, own), like)[1](dy)[0]
 
+    # a line of one delay carries its cotangents itself; where delays differ, a place in it is not a time of arrival
+    differing = [edge for edge in segment.internal if edge.lags is not None]
+    of_lines_after = {edge.key: jnp.stack(of_last[edge.key]) for edge in differing}
+    nothing = {key: tuple(map(jnp.zeros_like, of_last[key])) for key in of_lines_after}
+    reached_by_lines = {edge.target for edge in differing}
+
     def body(carry: Carry, now: Any) -> Any:
         dy, reads = now
         carry, of_given, of_stateless = step_back(program, segment, transpose, reverses, arrays, carry, dy, reads)
-        return carry, ({name: of_given[name] for name in given}, of_stateless)
+        return carry, ({name: of_given[name] for name in (*given, *reached_by_lines)}, of_stateless)
 
     sums = {f"{name}:c.{key}": jnp.zeros_like(outputs[name][0] if len(outputs[name]) else first[f"{name}.v"])
             for name in neurons for key in program.neurons[name].traced.trained}
     carry, (of_given, of_stateless) = lax.scan(
-        body, {**of_last, **sums}, (of_outputs, saved), reverse=True, unroll=unroll)
+        body, {**of_last, **nothing, **sums}, (with_lines(segment, of_outputs, of_lines_after), saved), reverse=True,
+        unroll=unroll)
     of_coefficients = {
         name: {key: unbroadcast(carry[f"{name}:c.{key}"], value.shape)
                if key in program.neurons[name].traced.trained else jnp.zeros_like(value)
@@ -78,7 +85,9 @@ def scan_backward(
     }
     of_parameters = {name: _of_weights(program, name, parameters[name], inputs[name], of_stateless[name])
                      for name in parameters}
-    return of_coefficients, of_parameters, {key: carry[key] for key in first}, of_given
+    held = {key: tuple(value) for key, value in of_lines(segment, of_given, of_lines_after).items()}
+    of_first = {key: held[key] if key in held else carry[key] for key in first}
+    return of_coefficients, of_parameters, of_first, {name: of_given[name] for name in given}
 
 
 def _reads(

@@ -66,7 +66,7 @@ class EagerLoop:
 
     def reverse(self, arrays: Arrays, past: Past, cotangents: Tensors, masks: Tensors, arena: Arena) -> Reversed:
         example = next(iter(cotangents.values()))
-        carry = self._last_cotangents(example)
+        carry = self._last_cotangents(example, past.of_after)
         zeros = {name: example.new_zeros((example.shape[1], *self.program.leaving[name]))
                  for name in self.segment.nodes}
         transpose = self._layers(masks, lambda layer, node, own, dy, shape: layer.transpose(node, own, dy, shape), True)
@@ -90,16 +90,17 @@ class EagerLoop:
         return Reversed(
             {name: torch.stack(steps[::-1]) for name, steps in given.items() if steps},
             {name: torch.stack(steps[::-1]) for name, steps in stateless.items() if steps}, coefficients,
+            {key: carry[key] for key in past.of_after},
         )
 
-    def _last_cotangents(self, example: Tensor) -> dict[str, Any]:
-        """Zeros: nothing reads what the last step hands on."""
+    def _last_cotangents(self, example: Tensor, of_after: Tensors) -> dict[str, Any]:
+        """Those of the states; of lines zeros: what they hold after the run counts as cotangent of what was sent."""
         batch = example.shape[1]
         carry: dict[str, Any] = {}
         for name in self.neurons:
             bound = self.program.neurons[name]
             zero = example.new_zeros((batch, *bound.shape))
-            carry.update({f"{name}.{key}": zero for key in bound.state})
+            carry.update({f"{name}.{key}": of_after[f"{name}.{key}"] for key in bound.state})
             carry.update({f"{name}:c.{key}": zero for key in bound.traced.trained})
         for edge in self.segment.internal:
             if edge.delay:

@@ -7,7 +7,7 @@ the loop runs is a ``TimeLoop``: step by step in torch (``eager.py``), or a gene
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from neuroport.dynamics.ops import Table
 from neuroport.dynamics.printer import python_function
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
-from neuroport.program.stepping import Arrays, reached
+from neuroport.program.stepping import Arrays, of_lines, reached, with_lines
 from neuroport_torch.arena import Arena
 from neuroport_torch.layers import Layer, sum_to
 
@@ -39,21 +39,27 @@ class Ran:
 
 @dataclass(frozen=True)
 class Reversed:
-    """Cotangents: of what was given and of stateless nodes' outputs (T, B, *shape), and of
-    coefficients (B, *shape) by node."""
+    """Cotangents: of what was given and of stateless nodes' outputs (T, B, *shape), of coefficients
+    (B, *shape) by node, and of the neurons' states before the run."""
 
     given: Tensors
     stateless: Tensors
     coefficients: dict[str, Tensors]
+    state: Tensors
 
 
 @dataclass(frozen=True)
 class Past:
-    """What a loop's reverse reads, over time (T, B, *shape): by neuron, "cut.NAME", "s.NAME" and "x"."""
+    """What a loop's reverse reads, over time (T, B, *shape): by neuron, "cut.NAME", "s.NAME" and "x".
+
+    start: the state before the run. of_after: cotangents of the neurons' states after it. Those of lines come with
+    the outputs'.
+    """
 
     read: Mapping[str, Tensors]
     cuts: Cuts
     start: Tensors
+    of_after: Tensors
 
 
 class TimeLoop(Protocol):
@@ -162,8 +168,9 @@ class _Segment(torch.autograd.Function):
             *(named[key] for key in ctx.kept), *(found[key] for key in ctx.kept_outputs),
             *(cuts[name][key] for name, key in ctx.cut_names),
         )
-        ctx.mark_non_differentiable(*(value for key, value in found.items() if key[0] != "y"))
+        ctx.mark_non_differentiable(*(value for key, value in found.items() if key[0] == "r"))
         ctx.set_materialize_grads(False)
+        ctx.shapes = {key[1]: value.shape for key, value in found.items() if key[0] == "y"}
         return tuple(found.values())
 
     @staticmethod
@@ -175,13 +182,18 @@ class _Segment(torch.autograd.Function):
         cuts: Cuts = {name: {} for name in call.neurons}
         for name, key in ctx.cut_names:
             cuts[name][key] = saved.pop(0)
-        cotangents = {key[1]: g for key, g in zip(call.results, grads, strict=True) if key[0] == "y" and g is not None}
-        found = _reverse(call, named, outputs, cuts, cotangents)
+        cotangents = {key: g for key, g in zip(call.results, grads, strict=True) if g is not None}
+        of_outputs, of_after = _pick(cotangents, "y"), _pick(cotangents, "s")
+        for name, shape in ctx.shapes.items() if of_after else ():  # where only a state is read after the run
+            of_outputs.setdefault(name, next(iter(of_after.values())).new_zeros(shape))
+        wanted = {key for key, needed in zip(call.names, ctx.needs_input_grad[1:], strict=True) if needed}
+        found = _reverse(call, named, outputs, cuts, of_outputs, of_after, wanted)
         return None, *(found.get(key) for key in call.names)
 
 
 def _reverse(
-    call: Call, named: Mapping[tuple[str, ...], Tensor], outputs: Tensors, cuts: Cuts, cotangents: Tensors
+    call: Call, named: Mapping[tuple[str, ...], Tensor], outputs: Tensors, cuts: Cuts, cotangents: Tensors,
+    of_after: Tensors, wanted: Collection[tuple[str, ...]],
 ) -> dict[tuple[str, ...], Tensor]:
     """Cotangents of what went in, by its name."""
     arrays, start, given = _arrays(call, named), _pick(named, "s"), _pick(named, "given")
@@ -194,9 +206,16 @@ def _reverse(
             read[name]["x"] = reached(call.segment, name, given, start, outputs)
         if traced.reads_state and not call.loop.restores:
             read[name].update(_states_before(call, name, arrays, cuts[name], start))
-    past = Past(read, cuts, start)
+    cotangents = with_lines(call.segment, cotangents, of_after)
+    past = Past(read, cuts, start, {
+        f"{name}.{key}": of_after.get(f"{name}.{key}", torch.zeros_like(start[f"{name}.{key}"]))
+        for name in call.neurons for key in call.program.neurons[name].state})
     found = call.loop.reverse(arrays, past, cotangents, call.masks, call.arena)
     named_found: dict[tuple[str, ...], Tensor] = {("given", name): value for name, value in found.given.items()}
+    named_found.update({("s", key): value for key, value in found.state.items()})
+    lines = {edge.key: of_after.get(edge.key, torch.zeros_like(start[edge.key]))
+             for edge in call.segment.internal if ("s", edge.key) in wanted}
+    named_found.update({("s", key): value for key, value in of_lines(call.segment, found.given, lines).items()})
     for name, of in found.coefficients.items():
         for key, value in of.items():
             named_found["c", name, key] = sum_to(value, tuple(arrays.coefficients[name][key].shape))

@@ -5,8 +5,9 @@ here. Everything is passed: ``carry`` is what a step hands to the next, dicts of
 compiled loop can hold:
 
     forward carry: "node.field" -> (B, *shape), "source->target" -> ``delay`` arrays, oldest first
-    reverse carry: the cotangents of the same, and "node:c.NAME" -> (B, *shape), the sum so far of
-                   a coefficient's cotangent
+    reverse carry: the cotangents of states and of what will arrive through each line (which is what the
+                   line holds, unless its delays differ: see ``with_lines``), and "node:c.NAME" ->
+                   (B, *shape), the sum so far of a coefficient's cotangent
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from neuroport.dynamics.ops import Array
 from neuroport.dynamics.spike import LAST_OUTPUT
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
-from neuroport.program.wires import Wire, delayed
+from neuroport.program.wires import Wire, delayed, undelayed_ends
 
 Carry = dict[str, Any]
 Apply = Callable[[str, Mapping[str, Array], Array], Array]
@@ -179,6 +180,25 @@ def step_back(
             before[edge.key] = (of_given[edge.target], *carry[edge.key][:-1])
     of_stateless = {name: of_output[name] for name in segment.nodes if name not in program.neurons}
     return before, of_given, of_stateless
+
+
+def with_lines(
+    segment: Stepped, of_outputs: Mapping[str, Array], of_after: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Cotangents of outputs (T, B, *shape), and in them those of the lines after the run, (delay, B, *shape)."""
+    found = dict(of_outputs)
+    for edge in segment.internal:
+        if edge.key in of_after:
+            found[edge.source] = found[edge.source] + undelayed_ends(found[edge.source], of_after[edge.key], edge)[1]
+    return found
+
+
+def of_lines(
+    segment: Stepped, of_given: Mapping[str, Array], of_after: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Cotangents of the lines before a run, (delay, B, *shape), from those of what reached nodes, (T, B, *shape)."""
+    return {edge.key: undelayed_ends(of_given[edge.target], of_after[edge.key], edge)[0]
+            for edge in segment.internal if edge.key in of_after}
 
 
 def _returned(edge: Wire, coming: Sequence[Array]) -> Array:

@@ -88,6 +88,23 @@ def undelayed(cotangents: Array, wire: Wire) -> Array:
     return ops.gather(after, _arrives(wire.lags, len(cotangents)))
 
 
+def undelayed_ends(cotangents: Array, of_after: Array, wire: Wire) -> tuple[Array, Array]:
+    """What the transpose of ``delayed`` has beside ``undelayed``.
+
+    From the cotangents of what arrives (T, ...) and of the line afterwards (delay, ...): those of the line before, and
+    what the line afterwards adds to those of the values (T, ...).
+    """
+    nothing = ops.shift(cotangents, len(cotangents))
+    nothing_held = of_after * 0.0
+    still_held = ops.concatenate((nothing, of_after))
+    arriving = ops.concatenate((nothing_held, cotangents, nothing_held))
+    if wire.lags is None:
+        of_line = arriving[wire.delay :][: wire.delay]
+    else:
+        of_line = ops.gather(arriving, _left_of_line(wire.lags, wire.delay))
+    return of_line + still_held[: wire.delay], still_held[wire.delay :]
+
+
 @lru_cache(maxsize=64)  # engines keep a copy of each on their device
 def _left(lags: Lags, longest: int, steps: int) -> Fixed:
     """When what arrives in each step left, (T, 1, *shape), counted from the start of the line."""
@@ -98,6 +115,12 @@ def _left(lags: Lags, longest: int, steps: int) -> Fixed:
 def _arrives(lags: Lags, steps: int) -> Fixed:
     """When what leaves in each step arrives, (T, 1, *shape)."""
     return Fixed(_step_numbers(lags, steps) + lags.steps)
+
+
+@lru_cache(maxsize=64)
+def _left_of_line(lags: Lags, longest: int) -> Fixed:
+    """When what the line held arrives, (delay, 1, *shape), counted from ``delay`` steps before the run."""
+    return Fixed(_step_numbers(lags, longest) + lags.steps)
 
 
 def _step_numbers(lags: Lags, steps: int) -> np.ndarray:

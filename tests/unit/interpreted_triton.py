@@ -163,6 +163,7 @@ def test_any_size_and_any_strides(kind, steps, batch):
     arrays = segment_arrays(program, segment, {key: torch.as_tensor(value) for key, value in parameters.items()})
     state = {f"{name}.{key}": torch.as_tensor(random.normal(0, 0.5, (batch, *bound.shape))) for key in bound.state}
     x, g = (lying(kind, steps, batch, bound.shape, random) for _ in range(2))
+    of_after = {key: torch.flip(value, (0,)) for key, value in state.items()}
     found = []
     for loop in (compiled.loops[segment], eager.loops[segment]):
         keep, record = {name: bound.traced.saved}, ((name, "v"), (name, "w"), (name, "v_pre"))
@@ -173,9 +174,12 @@ def test_any_size_and_any_strides(kind, steps, batch):
             before = {key: torch.cat((state[f"{name}.{key}"][None], ran.records[name, key]))[:steps]
                       for key in bound.traced.reads_state}
             past |= {f"s.{key}": value for key, value in before.items()}
-        back = loop.reverse(arrays, Past({name: past}, ran.cuts, state), {name: g}, {}, Fresh()) if steps else None
+        seen = Past({name: past}, ran.cuts, state, of_after)
+        back = loop.reverse(arrays, seen, {name: g}, {}, Fresh()) if steps else None
         found.append({"out": ran.outputs[name], **ran.state, **{f"cut {key}": value for key, value in kept.items()}})
-        found[-1] |= {} if back is None else {"x": back.given[name], **back.coefficients[name]}
+        found[-1] |= {} if back is None else {
+            "x": back.given[name], **back.coefficients[name],
+            **{f"cotangent {key}": value for key, value in back.state.items()}}
     compare(*found)
 
 

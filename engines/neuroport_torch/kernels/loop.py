@@ -104,6 +104,8 @@ class FusedLoop:
         stateless = {part.name: fresh(self.program.leaving[part.name]) for part in self.parts if part.kind != "neuron"}
         sums = {name: {key: example.new_zeros((batch, *self.program.leaving[name])) for key in traced.trained}
                 for name, traced in self.neurons.items()}
+        of_start = {f"{name}.{key}": written_over(past.of_after[f"{name}.{key}"])
+                    for name, traced in self.neurons.items() for key in traced.state}
         values = self._constants(arrays, masks, example)
         values |= {("gy", name): over_time(value) for name, value in cotangents.items()}
         values |= {("gx", name): over_time(value) for name, value in given.items()}
@@ -111,11 +113,12 @@ class FusedLoop:
         for name, traced in self.neurons.items():
             values |= {("cut", name, key): over_time(past.cuts[name][key]) for key in traced.saved}
             values |= {("first", name, key): flat(past.start[f"{name}.{key}"]) for key in traced.reads_state}
+            values |= {("gs", name, key): flat(of_start[f"{name}.{key}"]) for key in traced.state}
             values |= {("acc", name, key): flat(value) for key, value in sums[name].items()}
             if traced.reads_input:
                 values["x", name] = over_time(past.read[name]["x"])
         self._run("reverse", self._reverse(tuple(cotangents)), steps, batch, values)
-        return Reversed(given, stateless, sums)
+        return Reversed(given, stateless, sums, of_start)
 
     def _run(self, name: str, source: Source, steps: int, batch: int, values: Mapping[Key, Tensor]) -> None:
         kernel = load(source.text, name)

@@ -247,7 +247,8 @@ def reverse_source(
 
     cotangents: nodes whose output something outside reads. Arguments by key: gy, gx (T, M), cotangents of outputs and
     of what entered; dy (T, M), of a stateless node's output in full; cut, x (T, M); first (M,); acc (M,), sums of the
-    coefficients' cotangents, zero at first; c (width,); weight (N, K); factor (M,).
+    coefficients' cotangents, zero at first; gs (M,), cotangents of the states after the run, overwritten by those of
+    the states before it; c (width,); weight (N, K); factor (M,).
     """
     w = _Writer(parts, edges, (), rounded)
     cotangents = set(cotangents)
@@ -294,10 +295,9 @@ def _neuron_reverse(w: _Writer, part: Part) -> tuple[list[str], str, str]:
     traced, n = part.traced, w.number[part.name]
     assert traced is not None
     top, gather, places = _gathering(w, part, _coefficients(traced, "reverse", "restore"))
-    top += [f"g_{n}_{name} = np.empty({GROUP} * m_{n}, real)" for name in traced.state]
     top += [f"r_{n}_{name} = np.empty({GROUP} * m_{n}, real)" for name in traced.reads_state]
     group, lanes = f"first * m_{n} : last * m_{n}", f"for j in range((last - first) * m_{n}):"
-    gather += "".join(f"g_{n}_{name}[:] = zero\n" for name in traced.state)
+    gather += "".join(f"g_{n}_{name} = {w.argument('gs', part.name, name)}[{group}]\n" for name in traced.state)
     gather += "".join(f"a_{n}_{name} = {w.argument('acc', part.name, name)}[{group}]\n" for name in traced.trained)
     text = ""
     if traced.reads_state:

@@ -103,24 +103,25 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache
 
 
 def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
-    """``reverse(steps, width, lo, hi, gout, gx, [x], cut_*, first_*, c_*, acc_*)``.
+    """``reverse(steps, width, lo, hi, gout, gx, [x], cut_*, first_*, c_*, acc_*, g_*)``.
 
     gout, gx: cotangents of output and input (T, M). cut_NAME: ``traced.saved`` (T, M). first_NAME:
     the states before the first step (M,), those of ``reads_state``. acc_NAME: sums of the trained
-    coefficients' cotangents (M,), zero at first.
+    coefficients' cotangents (M,), zero at first. g_NAME: cotangents of the states after the run (M,), overwritten by
+    those of the states before it.
     """
     coefficients = needed(traced.coefficients, "c", traced.reverse, traced.restore)
     arguments = ["gout", "gx", *(["x"] if traced.reads_input else [])]
     arguments += [f"cut_{name}" for name in traced.saved] + [f"first_{name}" for name in traced.reads_state]
     arguments += [f"c_{name}" for name in coefficients] + [f"acc_{name}" for name in traced.trained]
+    arguments += [f"g_{name}" for name in traced.state]
     k_places = {f"c.{name}": f"k_{name}[j]" for name in coefficients}
 
     text = header(dtype) + DECORATOR.format(cache=cache)
     text += f"def reverse({', '.join(['steps', 'width', 'lo', 'hi', *arguments])}):\n"
-    text += block([f"g_{name} = np.empty({BLOCK}, real)" for name in traced.state], 1)
     text += block([f"r_{name} = np.empty({BLOCK}, real)" for name in traced.reads_state], 1)
     text += block(_blocks(coefficients), 1)
-    text += block([f"g_{name}[:] = zero" for name in traced.state], 2)
+    text += block([f"l_{name} = g_{name}[start:stop]" for name in traced.state], 2)
     text += block([f"a_{name} = acc_{name}[start:stop]" for name in traced.trained], 2)
     text += block("for t in range(steps - 1, -1, -1):", 2)
     if traced.reads_state:
@@ -139,9 +140,9 @@ def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
     places = {**k_places, "x": "xt[j]", "g.out": "ot[j]",
               **{f"cut.{name}": f"q_{name}[j]" for name in traced.saved},
               **{f"s.{name}": f"r_{name}[j]" for name in traced.reads_state},
-              **{f"g.s.{name}": f"g_{name}[j]" for name in traced.state}}
+              **{f"g.s.{name}": f"l_{name}[j]" for name in traced.state}}
     body = loads(traced.reverse.inputs, places) + assignments(traced.reverse)
-    body += [f"g_{name}[j] = {value(traced.reverse.outputs[f's.{name}'])}" for name in traced.state]
+    body += [f"l_{name}[j] = {value(traced.reverse.outputs[f's.{name}'])}" for name in traced.state]
     body += [f"a_{name}[j] += {value(traced.reverse.outputs[f'c.{name}'])}" for name in traced.trained]
     body += [f"it[j] = {value(traced.reverse.outputs['x'])}"]
     return text + block(per_step, 3) + block("for j in range(stop - start):", 3) + block(body, 4)

@@ -76,13 +76,15 @@ class PopulationLoop:
         traced, g = self.traced, cotangents[self.name]
         gx = arena.empty(tuple(g.shape), g.dtype, g.device)
         sums = {key: g.new_zeros(g.shape[1:]) for key in traced.trained}
-        self._run_back(
+        of_start = self._run_back(
             g, gx, past.read[self.name]["x"] if traced.reads_input else None,
             [past.cuts[self.name][key] for key in traced.saved],
             [past.start[f"{self.name}.{key}"] for key in traced.reads_state],
             self._coefficients(arrays, "reverse", "restore"), list(sums.values()),
+            [past.of_after[f"{self.name}.{key}"] for key in traced.state],
         )
-        return Reversed({self.name: gx}, {}, {self.name: sums})
+        return Reversed({self.name: gx}, {}, {self.name: sums}, {
+            f"{self.name}.{key}": value for key, value in zip(traced.state, of_start, strict=True)})
 
     def _coefficients(self, arrays: Arrays, *graphs: str) -> list[Tensor]:
         """The arrays that some of the traced graphs read, one value a neuron, (width,)."""
@@ -106,14 +108,16 @@ class PopulationLoop:
 
     def _run_back(
         self, g: Tensor, gx: Tensor, x: Tensor | None, cuts: list[Tensor], first: list[Tensor],
-        coefficients: list[Tensor], sums: list[Tensor],
-    ) -> None:
-        """Fills ``gx`` and ``sums``, which are zero at first."""
+        coefficients: list[Tensor], sums: list[Tensor], of_after: list[Tensor],
+    ) -> list[Tensor]:
+        """Fills ``gx`` and ``sums``, which are zero at first; returns the cotangents of the states before the run."""
         kernel = self._reverse_kernel
         tensors = [over_time(g), over_time(gx), *([] if x is None else [over_time(x)]), *map(over_time, cuts)]
-        tensors += [*map(flat, first), *map(flat, coefficients), *map(flat, sums)]
+        of_start = [written_over(value) for value in of_after]
+        tensors += [*map(flat, first), *map(flat, coefficients), *map(flat, sums), *map(flat, of_start)]
         arrays = [tensor.numpy() for tensor in tensors]
         over(g[0].numel() if len(g) else 0, BLOCK, lambda lo, hi: kernel(len(g), self.width, lo, hi, *arrays))
+        return of_start
 
     @cached_property
     def _reverse_kernel(self) -> Callable[..., None]:

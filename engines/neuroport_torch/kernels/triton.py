@@ -109,21 +109,24 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str) -> st
 
 
 def population_reverse(traced: Traced, dtype: str) -> str:
-    """``reverse(steps, width, lanes, gout, gout_t, gout_b, gout_n, gx, [x, x_*], cut_*, first_*, c_*, acc_*, ...)``.
+    """``reverse(steps, width, lanes, gout, gout_t, gout_b, gout_n, gx, [x, x_*], cut_*, first_*, c_*, acc_*,
+    g_*, b_*, ...)``.
 
     gout, gx: cotangents of output (T, B, width), with its strides, and input (T, lanes). cut_NAME: ``traced.saved``
     (T, lanes). first_NAME: the states before the first step (lanes,), those of ``reads_state``. acc_NAME: sums of
-    the trained coefficients' cotangents (lanes,), one a lane: no two programs add to one number. At the end:
-    gout_dense, x_dense, BLOCK, AHEAD, as in ``population_forward``.
+    the trained coefficients' cotangents (lanes,), one a lane: no two programs add to one number. g_NAME, b_NAME:
+    cotangents of the states after the run, and of those before it (lanes,). At the end: gout_dense, x_dense, BLOCK,
+    AHEAD, as in ``population_forward``.
     """
     coefficients = needed(traced.coefficients, "c", traced.reverse, traced.restore)
     given = ["gout", *(["x"] if traced.reads_input else [])]
     arguments = ["steps", "width", "lanes", *strided("gout"), "gx", *(strided("x") if traced.reads_input else [])]
     arguments += [f"cut_{name}" for name in traced.saved] + [f"first_{name}" for name in traced.reads_state]
     arguments += [f"c_{name}" for name in coefficients] + [f"acc_{name}" for name in traced.trained]
+    arguments += [f"g_{name}" for name in traced.state] + [f"b_{name}" for name in traced.state]
 
     start = gathered(coefficients)
-    start += [f"g_{name} = tl.zeros((BLOCK,), real)" for name in traced.state]
+    start += [f"l_{name} = tl.load(g_{name} + lane, live, 0.0)" for name in traced.state]
     start += [f"a_{name} = tl.zeros((BLOCK,), real)" for name in traced.trained]
     body = ["t = steps - 1 - back", "step = tl.cast(t, tl.int64)", "row = step * lanes"]
     if traced.reads_state:
@@ -141,9 +144,9 @@ def population_reverse(traced: Traced, dtype: str) -> str:
         cut = {f"cut.{name}": f"tl.load(cut_{name} + row + lane, live, 0.0)" for name in traced.saved}
     places = {**cut, "x": fetch("x"), "g.out": fetch("gout"),
               **{f"s.{name}": f"r_{name}" for name in traced.reads_state},
-              **{f"g.s.{name}": f"g_{name}" for name in traced.state}}
+              **{f"g.s.{name}": f"l_{name}" for name in traced.state}}
     body += loads(uncommon(traced.reverse), places) + assignments(traced.reverse, dtype)
-    body += [f"g_{name} = {held(traced.reverse.outputs[f's.{name}'])}" for name in traced.state]
+    body += [f"l_{name} = {held(traced.reverse.outputs[f's.{name}'])}" for name in traced.state]
     body += [f"a_{name} += {value(traced.reverse.outputs[f'c.{name}'])}" for name in traced.trained]
     body.append(f"tl.store(gx + row + lane, {value(traced.reverse.outputs['x'])}, live)")
     body += [f"q_{name} = p_{name}" for name in traced.saved if traced.reads_state]
@@ -151,7 +154,8 @@ def population_reverse(traced: Traced, dtype: str) -> str:
     text = header(dtype) + signature("reverse", arguments, [f"{name}_dense" for name in given])
     text += block(START + "".join(map(located, given)), 1) + block(start, 1)
     text += block("for back in tl.range(0, steps, num_stages=AHEAD):", 1) + block(body, 2)
-    return text + block([f"tl.store(acc_{name} + lane, a_{name}, live)" for name in traced.trained], 1)
+    end = [f"tl.store(acc_{name} + lane, a_{name}, live)" for name in traced.trained]
+    return text + block(end + [f"tl.store(b_{name} + lane, l_{name}, live)" for name in traced.state], 1)
 
 
 def signature(name: str, arguments: Sequence[str], flags: Iterable[str]) -> str:

@@ -212,7 +212,8 @@ def reverse_source(
 
     cotangents: nodes whose output something outside reads. Arguments by key: gy, gx (T, M), cotangents of outputs and
     of what entered; dy (T, M), of a stateless node's output in full; cut, x (T, M); first (M,); acc (M,), sums of the
-    coefficients' cotangents; lags (K,); c (width,); weight (N, K); factor (M,).
+    coefficients' cotangents; gs (M,), cotangents of the states after the run, overwritten by those of the states before
+    it; lags (K,); c (width,); weight (N, K); factor (M,).
     """
     w = _Writer(parts, edges, sizes, dtype, rounded)
     cotangents = set(cotangents)
@@ -244,7 +245,8 @@ def _neuron_reverse(w: _Writer, part: Part, gx: str) -> tuple[list[str], list[st
     traced, n = part.traced, w.number[part.name]
     assert traced is not None
     before, body = _gathered(w, part, needed(traced.coefficients, "c", traced.reverse, traced.restore))
-    before += [f"g_{n}_{name} = tl.zeros({_tile(n)}, real)" for name in traced.state]
+    carried = {name: w.argument("gs", part.name, name) for name in traced.state}
+    before += [f"g_{n}_{name} = tl.load({array} + at_m_{n}, live_m_{n}, 0.0)" for name, array in carried.items()]
     before += [f"a_{n}_{name} = tl.zeros({_tile(n)}, real)" for name in traced.trained]
 
     def kept(name: str, step: str, live: str) -> str:
@@ -268,7 +270,9 @@ def _neuron_reverse(w: _Writer, part: Part, gx: str) -> tuple[list[str], list[st
     body += [f"a_{n}_{name} += {value(outputs[f'c.{name}'])}" for name in traced.trained]
     body.append(f"tl.store({gx}, {value(outputs['x'])}, live_m_{n})")
     sums = {name: w.argument("acc", part.name, name) for name in traced.trained}
-    return before, body, [f"tl.store({array} + at_m_{n}, a_{n}_{name}, live_m_{n})" for name, array in sums.items()]
+    after = [f"tl.store({array} + at_m_{n}, a_{n}_{name}, live_m_{n})" for name, array in sums.items()]
+    after += [f"tl.store({array} + at_m_{n}, g_{n}_{name}, live_m_{n})" for name, array in carried.items()]
+    return before, body, after
 
 
 def _gathered(w: _Writer, part: Part, names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -37,13 +37,17 @@ class TritonPopulation(PopulationLoop):
 
     def _run_back(
         self, g: Tensor, gx: Tensor, x: Tensor | None, cuts: list[Tensor], first: list[Tensor],
-        coefficients: list[Tensor], sums: list[Tensor],
-    ) -> None:
+        coefficients: list[Tensor], sums: list[Tensor], of_after: list[Tensor],
+    ) -> list[Tensor]:
         lying = [self._lying(value) for value in (g, x) if value is not None]
         arguments = [*lying[0][0], gx, *(lying[1][0] if x is not None else ()), *cuts]
         arguments += [value.detach().contiguous() for value in first] + [*coefficients, *sums]
+        carried = [value.detach().contiguous() for value in of_after]
+        of_start = [torch.empty_like(value) for value in carried]
+        arguments += [*carried, *of_start]
         self._launch(load(self._reverse_source, "reverse"), self._reverse_source, g, arguments, [
             dense for _, dense in lying])
+        return of_start
 
     @cached_property
     def _reverse_source(self) -> str:
