@@ -1,0 +1,138 @@
+"""Norse 1.1, in three ways: `python worker.py peers.norse_step lift` (or compiled, or best).
+
+lift      As its documentation writes a network: cells and Linear layers in a SequentialState, lifted over time by Lift.
+compiled  The same, with torch.compile over one step, which its release notes for 1.1 recommend for speed.
+best      What we found to be fastest on a CPU: each Linear or convolution once for all steps, the cells' functional
+          steps over `unbind`, in place of x[t] (whose gradient costs a whole sequence a step), Adam in one pass.
+
+Forward Euler with (1 - beta) of the input is the workload's v <- beta v + x where the weights are 1 / (1 - beta) times
+as large, and so they are here. Neurons are LIFBox, without a synaptic current, and reset by subtraction, in the same
+step: the workload's own. The one recurrent neuron that Norse has is LIFRecurrent: its current lasts one step here, its
+reset is to zero and passes no gradient, its surrogate is the same SuperSpike. Only `best` keeps the workload's reset
+there, from LIFBox and a Linear of its own.
+"""
+
+from __future__ import annotations
+
+import norse.torch as norse
+import torch
+from contestant import Contestant
+from norse.torch.functional.leaky_integrator_box import LIBoxParameters, LIBoxState, li_box_feed_forward_step
+from norse.torch.functional.lif_box import LIFBoxFeedForwardState, lif_box_feed_forward_step
+from norse.torch.functional.reset import reset_subtract
+from peers import torch_steps
+from workload import Workload
+
+PACKAGES = ("norse",)
+DT = 1e-3
+
+
+def prepare(workload: Workload, way: str) -> Contestant:
+    """The contestant; way: lift, compiled or best."""
+    network = Best(workload) if way == "best" else Lifted(workload, compiled=way == "compiled")
+    return torch_steps.contestant(workload, network, network.parameters(), PACKAGES, fused=way == "best")
+
+
+def gain(workload: Workload) -> float:
+    """What takes back the (1 - beta) that Norse puts on every input."""
+    return 1.0 / (1.0 - workload.beta)
+
+
+def spiking(workload: Workload) -> norse.LIFBoxParameters:
+    """Where the current is given and not from weights, it is the threshold that holds the gain."""
+    scale = gain(workload) if workload.kind == "layer" else 1.0
+    return norse.LIFBoxParameters(
+        tau_mem_inv=torch.tensor((1 - workload.beta) / DT),
+        v_th=torch.tensor(workload.threshold / scale),
+        reset_method=reset_subtract,
+    )
+
+
+def leaky(workload: Workload) -> LIBoxParameters:
+    return LIBoxParameters(tau_mem_inv=torch.tensor((1 - workload.beta) / DT))
+
+
+class Lifted(torch.nn.Module):
+    """All layers of one step, over all steps."""
+
+    def __init__(self, workload: Workload, compiled: bool) -> None:
+        super().__init__()
+        step = norse.SequentialState(*cells(workload))
+        self.network = norse.Lift(step)
+        if compiled:
+            step.compile()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs, _ = self.network(x)
+        return outputs
+
+
+def cells(workload: Workload) -> list[torch.nn.Module]:
+    """The layers of one step."""
+    projections = torch_steps.projections(workload, gain(workload))
+    if workload.kind == "recurrent":
+        into, back, out = projections
+        neurons = norse.LIFRecurrentCell(
+            *workload.sizes[:2],
+            norse.LIFParameters(
+                tau_syn_inv=torch.tensor(1 / DT),  # the current of a step is gone in the next
+                tau_mem_inv=torch.tensor((1 - workload.beta) / DT),
+                v_th=torch.tensor(workload.threshold),
+            ),
+            input_weights=into.weight,
+            recurrent_weights=back.weight,
+            autapses=True,
+            dt=DT,
+        )
+        return [neurons, out, norse.LIBoxCell(leaky(workload), dt=DT)]
+    found: list[torch.nn.Module] = [] if projections else [norse.LIFBoxCell(spiking(workload), dt=DT)]
+    for projection in projections[: -1 if workload.trains else None]:
+        found += [projection, norse.LIFBoxCell(spiking(workload), dt=DT)]
+        if workload.kind == "conv":
+            found.append(torch_steps.sum_pool(workload))
+    if workload.kind == "conv":
+        found.append(torch.nn.Flatten())
+    return [*found, projections[-1], norse.LIBoxCell(leaky(workload), dt=DT)] if workload.trains else found
+
+
+class Best(torch.nn.Module):
+    """Layer after layer, each over all time steps."""
+
+    def __init__(self, workload: Workload) -> None:
+        super().__init__()
+        self.workload, self.spiking, self.leaky = workload, spiking(workload), leaky(workload)
+        projections = torch_steps.projections(workload, gain(workload))
+        self.back = projections.pop(1) if workload.kind == "recurrent" else None
+        self.projections = torch.nn.ModuleList(projections)
+        self.pool = torch_steps.sum_pool(workload) if workload.kind == "conv" else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.projections:
+            return self.spikes(x)
+        lead = x.shape[:2]
+        for index, projection in enumerate(self.projections):
+            x = x.flatten(0, 1)
+            if self.pool is not None and index > 0:
+                x = self.pool(x)
+            last = self.workload.trains and index == len(self.projections) - 1
+            x = projection(x.flatten(1) if last else x).unflatten(0, lead)
+            x = self.integrated(x) if last else self.spikes(x)
+        return x
+
+    def spikes(self, x: torch.Tensor) -> torch.Tensor:
+        """Spikes (T, B, ...) from the currents."""
+        state, record = LIFBoxFeedForwardState(v=torch.zeros_like(x[0])), []
+        for current in x.unbind():
+            if self.back is not None and record:
+                current = current + self.back(record[-1])
+            spike, state = lif_box_feed_forward_step(current, state, self.spiking, DT)
+            record.append(spike)
+        return torch.stack(record)
+
+    def integrated(self, x: torch.Tensor) -> torch.Tensor:
+        """Potentials (T, B, classes) from the currents."""
+        state, record = LIBoxState(v=torch.zeros_like(x[0])), []
+        for current in x.unbind():
+            potential, state = li_box_feed_forward_step(current, state, self.leaky, DT)
+            record.append(potential)
+        return torch.stack(record)
