@@ -46,7 +46,7 @@ class Network(nn.Module):
         """parameters: every array of the model, valid. Raises InvalidData where one lies at the end of its bound."""
         super().__init__()
         program = compiled.program
-        self._model, self._fused = program.model, compiled.fused
+        self._model, self._fused, self._rounded = program.model, compiled.fused, compiled.rounded
         self._compiled: Compiled | None = compiled
         self.register_buffer("_here", torch.empty(0, dtype=compiled.dtype, device=compiled.device), persistent=False)
         free = to_free(program, {name: np.asarray(value, np.float64) for name, value in parameters.items()})
@@ -96,10 +96,11 @@ class Network(nn.Module):
         given = check_run(program, self._outlines, _outlines(inputs), _outlines(state), asked)
         held = compiled.zero_state(given.batch) if state is None else self._put(state)
         spikes = [place for place in given.record if place[1] == "spikes"]  # are what leaves the node
+        wanted = {*program.outputs, *(node for node, _ in spikes)}
         with torch.autocast(compiled.device.type, enabled=False):  # what is computed in is decided: see ``DTYPES``
             activity = compiled.run(
                 self._valid(), held, self._put(fed), Fresh(), [place for place in given.record if place not in spikes],
-                self._masks(given.batch),
+                self._masks(given.batch), wanted=wanted,
             )
         outputs = {name: activity.values[name] for name in program.outputs}
         found = next(iter(outputs.values())) if len(outputs) == 1 else outputs
@@ -127,7 +128,8 @@ class Network(nn.Module):
         """The program for where the parameters lie."""
         here = self._here
         if self._compiled is None or (self._compiled.dtype, self._compiled.device) != (here.dtype, here.device):
-            self._compiled = Compiled(lower(self._model), here.dtype, here.device, self._fused)
+            rounded = self._rounded and here.dtype is torch.float32
+            self._compiled = Compiled(lower(self._model), here.dtype, here.device, self._fused, rounded)
         return self._compiled
 
     def _masks(self, batch: int) -> Tensors:

@@ -390,6 +390,15 @@ def test_double_computes_in_float64_and_float_comes_back() -> None:
     assert net.float()(x).dtype == torch.float32 and net.to("cpu") is net
 
 
+def test_products_are_rounded_to_bfloat16_where_it_was_compiled_so() -> None:
+    model, x = recurrent(DT), spikes()
+    net = module(model, "bfloat16")
+    expected = npt.run(model, npt.init(model), x.numpy(), engine="torch", precision="bfloat16")
+    same({"y": net(x).detach()}, {"y": expected.outputs}, 1e-5)
+    assert not torch.equal(net(x), module(model)(x)) and torch.equal(copy.deepcopy(net)(x), net(x))
+    assert torch.equal(net.double()(x), module(model, "float64", parameters=net.export())(x))
+
+
 @pytest.mark.parametrize("move", [
     lambda net: net.half(), lambda net: net.bfloat16(), lambda net: net.to(torch.float16), lambda net: net.to("meta"),
 ])
