@@ -29,6 +29,7 @@ class EagerLoop:
     ):
         self.program, self.segment, self.layers = program, segment, layers
         self.neurons = [name for name in segment.nodes if name in program.neurons]
+        self.steps = {name: program.neurons[name].traced for name in self.neurons}
         self.reverses = {name: python_function(program.neurons[name].traced.reverse, table, "reverse")
                          for name in self.neurons}
 

@@ -15,9 +15,11 @@ import torch
 
 from neuroport.dynamics.ops import Table
 from neuroport.dynamics.printer import python_function
+from neuroport.dynamics.trace import Traced
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, of_lines, reached, with_lines
+from neuroport_torch import products
 from neuroport_torch.arena import Arena
 from neuroport_torch.layers import Layer, sum_to
 
@@ -73,6 +75,7 @@ class TimeLoop(Protocol):
     def reverse(self, arrays: Arrays, past: Past, cotangents: Tensors, masks: Tensors, arena: Arena) -> Reversed: ...
 
     restores: bool  # whether the reverse restores states from cuts by itself
+    steps: Mapping[str, Traced]  # the step of each neuron: what its reverse reads, and so what is kept
 
 
 @dataclass
@@ -141,7 +144,8 @@ def _pick(named: Mapping[tuple[str, ...], Tensor], kind: str) -> Tensors:
 
 
 def _forward(call: Call, named: Mapping[tuple[str, ...], Tensor]) -> tuple[dict[tuple[Any, ...], Tensor], Cuts]:
-    keep = {name: call.program.neurons[name].traced.saved if call.keeping else () for name in call.neurons}
+    steps = call.loop.steps
+    keep = {name: (*steps[name].saved, *steps[name].bits) if call.keeping else () for name in call.neurons}
     ran = call.loop.forward(
         _arrays(call, named), _pick(named, "s"), _pick(named, "given"), keep, call.record, call.masks, call.arena
     )
@@ -159,11 +163,12 @@ class _Segment(torch.autograd.Function):
         call.results[:] = list(found)
         ctx.call = call
         ctx.cut_names = [(name, key) for name, own in cuts.items() for key in own]
-        # inputs over time are read again only for weights inside a loop and where a reverse reads x
-        reads_input = len(call.segment.nodes) > 1 or any(
-            call.program.neurons[name].traced.reads_input for name in call.neurons)
-        ctx.kept = [key for key in call.names if key[0] != "given" or reads_input]
-        ctx.kept_outputs = [key for key in found if key[0] == "y" and reads_input]
+        given, outputs = _read_again(call)
+        ctx.kept = [key for key in call.names if key[0] != "given" or key[1] in given]
+        bits = {name: products.Bits.of(found["y", name].flatten(0, 1).flatten(1)) for name in outputs
+                if call.program.neurons.get(name) and found["y", name].device.type == "cpu"}
+        ctx.bits = {name: spikes for name, spikes in bits.items() if spikes is not None}
+        ctx.kept_outputs = [("y", name) for name in outputs if name not in ctx.bits]
         ctx.save_for_backward(
             *(named[key] for key in ctx.kept), *(found[key] for key in ctx.kept_outputs),
             *(cuts[name][key] for name, key in ctx.cut_names),
@@ -179,6 +184,7 @@ class _Segment(torch.autograd.Function):
         call, saved = ctx.call, list(ctx.saved_tensors)
         named = {key: saved.pop(0) for key in ctx.kept}
         outputs = {key[1]: saved.pop(0) for key in ctx.kept_outputs}
+        outputs |= {name: spikes.dense(call.arena).view(ctx.shapes[name]) for name, spikes in ctx.bits.items()}
         cuts: Cuts = {name: {} for name in call.neurons}
         for name, key in ctx.cut_names:
             cuts[name][key] = saved.pop(0)
@@ -191,6 +197,18 @@ class _Segment(torch.autograd.Function):
         return None, *(found.get(key) for key in call.names)
 
 
+def _read_again(call: Call) -> tuple[set[str], list[str]]:
+    """Nodes whose inputs over time the reverse reads, and nodes within the segment that feed them.
+
+    Weights inside a loop need what reached them, and so do neurons whose step does not forget x.
+    """
+    given = {name for name in call.segment.nodes
+             if (call.loop.steps[name].reads_input if name in call.program.neurons else ("p", name) in {
+                 key[:2] for key in call.names})}
+    feeding = dict.fromkeys(edge.source for edge in call.segment.internal if edge.target in given)
+    return given, list(feeding)
+
+
 def _reverse(
     call: Call, named: Mapping[tuple[str, ...], Tensor], outputs: Tensors, cuts: Cuts, cotangents: Tensors,
     of_after: Tensors, wanted: Collection[tuple[str, ...]],
@@ -200,7 +218,7 @@ def _reverse(
 
     read: dict[str, Tensors] = {}
     for name in call.neurons:
-        traced = call.program.neurons[name].traced
+        traced = call.loop.steps[name]
         read[name] = {f"cut.{key}": value for key, value in cuts[name].items() if f"cut.{key}" in traced.reverse.inputs}
         if traced.reads_input:
             read[name]["x"] = reached(call.segment, name, given, start, outputs)

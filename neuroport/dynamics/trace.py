@@ -26,7 +26,8 @@ class Traced:
     reverse: c, cut, [s, x], g.s, g.out -> s, x, c   (their cotangents, under the same names)
     restore: c, cut -> the fields of ``reads_state`` after the step
 
-    saved: fields of the cut that a forward pass keeps for the reverse, one array a step each.
+    saved: fields of the cut that a forward pass keeps for the reverse, one array a step each. bits: further outputs of
+    ``after``, decisions that it keeps as one bit each, which the reverse reads under the same names: see ``kept.py``.
     reads_state: fields of the state *before* the step that the reverse reads; they are restored from
     the cut of the step before. reads_input: whether it reads ``x``.
     """
@@ -42,6 +43,7 @@ class Traced:
     saved: tuple[str, ...]
     reads_state: tuple[str, ...]
     reads_input: bool
+    bits: tuple[str, ...] = ()
 
 
 def trace(

@@ -10,6 +10,7 @@ from typing import Any
 
 from neuroport.dynamics import spike
 from neuroport.dynamics.discretize import Step
+from neuroport.dynamics.kept import kept
 from neuroport.dynamics.ops import Array
 from neuroport.dynamics.tape import Graph, Node, Tape
 from neuroport.dynamics.trace import Traced, trace
@@ -82,6 +83,11 @@ class BoundNeuron:
         trained = [key for key, node in self.coefficient_graph.outputs.items()
                    if self.trainable & set(Graph.of({key: node}).inputs)]
         return trace(self.neuron, self.numerics, values, trained)
+
+    @cached_property
+    def kept(self) -> Traced:
+        """The same for kernels that can keep single bits."""
+        return kept(self.traced)
 
     # one step, on arrays of any kind: see dynamics/spike.py
 

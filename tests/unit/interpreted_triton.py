@@ -101,6 +101,12 @@ def test_kernels_give_what_the_plain_loop_gives(name):
     agree(MODELS[name])
 
 
+@pytest.mark.parametrize("name", ["Boxcar, hard detached", "recurrent Boxcar"])
+def test_decisions_of_more_steps_than_a_word_holds(monkeypatch, name):
+    monkeypatch.setattr(plain, "T", 34)
+    agree(MODELS[name])
+
+
 @pytest.mark.parametrize("steps,batch,width", [(1, 1, 1), (1, 11, 3), (4, 9, 37)])
 def test_loops_of_any_size(monkeypatch, steps, batch, width):
     monkeypatch.setattr(plain, "T", steps)

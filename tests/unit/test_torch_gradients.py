@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -143,6 +145,10 @@ MODELS = {
     **{f"CubaLIF {name}": hidden(CubaLIF(tau_syn=3e-3, tau_mem=TAU, r=6.0), Numerics(**rule))
        for name, rule in RULES.items()},
     **{type(one).__name__: hidden(LIF(tau=TAU, r=GAIN, surrogate=one)) for one in SURROGATES},
+    "Boxcar, hard detached": hidden(
+        CubaLIF(tau_syn=3e-3, tau_mem=TAU, r=6.0, surrogate=Boxcar()), Numerics(reset="hard", reset_gradient=False)),
+    "Boxcar, trainable threshold": hidden(LIF(tau=TAU, r=GAIN, v_threshold=spread(0.5, 1.0), surrogate=Boxcar())),
+    "recurrent Boxcar": chain(Linear(N), Recurrent(Linear(N), LIF(tau=TAU, r=GAIN, surrogate=Boxcar()))),
     "recurrent": chain(Linear(N), Recurrent(Linear(N), LIF(tau=spread(3e-3, 9e-3), r=GAIN))),
     "recurrent without bias at the start": chain(
         Linear(N), Recurrent(Linear(N), CubaLIF(tau_syn=3e-3, tau_mem=TAU, r=6.0), bias_at_start=False)),
@@ -235,6 +241,13 @@ def test_gradients_are_those_of_the_plain_equations(name, fused):
     for key, g in expected.items():
         close = {"rtol": 1e-10, "atol": 1e-10 * max(1, np.abs(g).max())}
         np.testing.assert_allclose(got.parameters[key], g, **close, err_msg=key)
+
+
+@pytest.mark.parametrize("steps", [1, 32, 70])
+@pytest.mark.parametrize("name", ["Boxcar", "Boxcar, hard detached", "recurrent Boxcar"])
+def test_decisions_are_kept_for_any_number_of_steps(monkeypatch, name, steps):
+    monkeypatch.setattr(sys.modules[__name__], "T", steps)
+    test_gradients_are_those_of_the_plain_equations(name, True)
 
 
 @pytest.mark.parametrize("length", [2, 5])

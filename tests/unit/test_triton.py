@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ triton = pytest.importorskip("triton", reason="triton is made for Linux, and com
 from neuroport_torch import runner  # noqa: E402
 from neuroport_torch.kernels import triton_tiles  # noqa: E402
 from neuroport_torch.kernels.load import load  # noqa: E402
-from neuroport_torch.kernels.loop import parts_of  # noqa: E402
+from neuroport_torch.kernels.loop_source import parts_of  # noqa: E402
+from neuroport_torch.kernels.numba import kept_names  # noqa: E402
 from neuroport_torch.kernels.triton import population_forward, population_reverse  # noqa: E402
 from neuroport_torch.kernels.triton_loop import ROWS, TERMS, TritonLoop  # noqa: E402
 from neuroport_torch.kernels.triton_tiles import TABLE, USUAL, tile_for  # noqa: E402
@@ -54,6 +56,8 @@ def kind_of(argument, pointer):
         return "i32"
     if argument in (f"{array}_{axis}" for array in ("x", "gout") for axis in "tbn"):
         return "i64"
+    if re.fullmatch(r"w_(n\d+_)?b_\d+", argument):
+        return "*i32"
     return "*i64" if argument.startswith("lags_") else pointer
 
 
@@ -79,9 +83,9 @@ def compiled(monkeypatch, tmp_path):
 def sources(name, dtype="float32"):
     """The kernels of each population of a model, (function, text)."""
     for bound in lower(MODELS[name]).neurons.values():
-        written = [f"cut.{key}" for key in bound.traced.saved] + ["s.v"]
-        yield "forward", population_forward(bound.traced, written, dtype)
-        yield "reverse", population_reverse(bound.traced, dtype)
+        written = [*kept_names(bound.kept), "s.v"]
+        yield "forward", population_forward(bound.kept, written, dtype)
+        yield "reverse", population_reverse(bound.kept, dtype)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -97,12 +101,12 @@ def test_every_surrogate_compiles_for_cuda(compiled, name):
     assert kernel == "reverse" and compiled(text, kernel, 90).asm["cubin"]
 
 
-@pytest.mark.parametrize("name", ["recurrent", "recurrent own neuron", "Delay nodes"])
+@pytest.mark.parametrize("name", ["recurrent", "recurrent own neuron", "recurrent Boxcar", "Delay nodes"])
 def test_loops_compile_for_cuda(compiled, name):
     program = lower(MODELS[name])
     segment = next(one for one in program.segments if isinstance(one, Loop))
     loop = TritonLoop(program, segment, parts_of(program, segment), torch.float32)
-    kept = tuple((own, f"cut.{key}") for own, traced in loop.neurons.items() for key in traced.saved)
+    kept = tuple((own, key) for own, traced in loop.neurons.items() for key in kept_names(traced))
     outside = tuple(loop.neurons)[:1]  # what something outside the loop feeds, and reads
     for kernel, source in (("forward", loop._forward(outside, kept)), ("reverse", loop._reverse(outside))):
         for capability in (80, 90):

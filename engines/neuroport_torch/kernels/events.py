@@ -1,93 +1,157 @@
 """Products that read only what is not zero: sums over the spikes of a row.
 
 Real networks spike at 2-8 %, and then most multiplications of a dense product are by zero. Sums run
-in the order of the inputs, whatever the number of threads.
+in the order of the inputs, whatever the number of threads. Matrices are cut into chunks of LANES
+columns, each of which lies together: a sum then reads one stretch of a cache's size again and again.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
+from neuroport_torch.kernels.lanes import LANES, add_rows, how_many, lowest, marks
 from neuroport_torch.kernels.load import folder
 
 KEPT = folder() is not None  # numba refuses to cache where it cannot write
+SHEAF = 128  # rows whose events are sorted by column: LANES columns of them fit into the first cache
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def nearest(b):
+    """float32, by its bits, to the nearest bfloat16, ties to even; NaN stays."""
+    up = (b + np.uint32(0x7FFF) + (b >> np.uint32(16) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    return np.uint32(up) if b & np.uint32(0x7FFFFFFF) <= np.uint32(0x7F800000) else b
 
 
 @njit(nogil=True, error_model="numpy", cache=KEPT)
-def find(x, lo, hi, index, count):
-    """Positions of the nonzero entries of rows lo to hi of x (M, K), and how many there are, count (M,).
+def mark(x, lo, hi, bits, count):
+    """Which entries of rows lo to hi of x (M, K) are not zero: bits (M, K / 64), count (M,).
 
-    index: (M * K + 1,), of which each range of rows fills its own part, from lo * K on, without gaps: memory is
-    touched for events alone.
+    Returns how many words hold one that is not 1.
     """
-    n = lo * x.shape[1]
+    k, others = x.shape[1], 0
+    whole = k // 64
     for m in range(lo, hi):
-        row, first = x[m], n
-        for j in range(len(row)):
-            index[n] = j  # overwritten by the next one, unless it counts
-            n += row[j] != 0
-        count[m] = n - first
+        row, n = x[m], 0
+        for w in range(whole):
+            word, ones = marks(row, w * 64)
+            bits[m, w] = word
+            n += how_many(word)
+            others += word != ones
+        if whole * 64 < k:
+            word = np.uint64(0)
+            for j in range(whole * 64, k):
+                word |= np.uint64(row[j] != 0) << np.uint64(j - whole * 64)
+                others += row[j] != 0 and row[j] != 1
+            bits[m, whole] = word
+            n += how_many(word)
+        count[m] = n
+    return others
 
 
 @njit(nogil=True, error_model="numpy", cache=KEPT)
-def collect(x, found, lo, hi, start, index, value):
-    """What ``find`` left of rows lo to hi, and its values, to where they are kept: index and value (events,).
+def enumerate_bits(bits, start, lo, hi, index):
+    """The columns that are marked in rows lo to hi: index (events,); start (M + 1,), where each row's lie there."""
+    for m in range(lo, hi):
+        at = start[m]
+        for w in range(bits.shape[1]):
+            word = bits[m, w]
+            while word:
+                index[at] = w * 64 + lowest(word)
+                at += 1
+                word &= word - np.uint64(1)
 
-    start: (M + 1,), where each row's events lie there.
-    """
-    n = lo * x.shape[1]
+
+@njit(nogil=True, error_model="numpy", cache=KEPT)
+def fetch(x, start, index, lo, hi, value):
+    """The values of the events of rows lo to hi of x (M, K): value (events,)."""
     for m in range(lo, hi):
         row = x[m]
         for at in range(start[m], start[m + 1]):
-            index[at] = found[n]
-            value[at] = row[found[n]]
-            n += 1
+            value[at] = row[index[at]]
 
 
 @njit(nogil=True, error_model="numpy", cache=KEPT)
-def gather(start, index, value, weight_t, bias, y, lo, hi):
-    """Rows lo to hi of y = x W^T + b, x as events; weight_t (K, N), bias (N,), y (M, N). Without values all are 1."""
-    width, ones = y.shape[1], len(value) == 0
-    for m in range(lo, hi):
-        row = y[m]
+def gather(start, index, value, chunks, bias, y, lo, hi):
+    """Rows lo to hi of y = x W^T + b, x as events. chunks: W^T as (N / LANES, K, LANES). bias (N,), y (M, N).
+
+    value: None where all are 1.
+    """
+    sums = np.empty(LANES, y.dtype)
+    for c in range(len(chunks)):
+        chunk, b = chunks[c], bias[c * LANES : (c + 1) * LANES]
+        for m in range(lo, hi):
+            row = y[m, c * LANES : (c + 1) * LANES]
+            for o in range(len(b)):
+                sums[o] = b[o]
+            add_rows(sums, chunk, index, value, start[m], start[m + 1])
+            for o in range(len(row)):
+                row[o] = sums[o]
+
+
+@njit(nogil=True, error_model="numpy", cache=KEPT)
+def sort(start, index, lo, hi, place, order):
+    """The events of sheaves lo to hi by column, and in a column by row.
+
+    order: (events,), rows counted from the sheaf's first. place: (sheaves, K + 1), where each column's lie there.
+    """
+    k = place.shape[1] - 1
+    free = np.empty(k, np.int64)
+    for s in range(lo, hi):
+        top, bottom, at = s * SHEAF, min((s + 1) * SHEAF, len(start) - 1), place[s]
+        at[:] = 0
+        for event in range(start[top], start[bottom]):
+            at[index[event] + 1] += 1
+        at[0] = start[top]
+        for j in range(k):
+            free[j] = at[j]
+            at[j + 1] += at[j]
+        for m in range(top, bottom):
+            for event in range(start[m], start[m + 1]):
+                j = index[event]
+                order[free[j]] = m - top
+                free[j] += 1
+
+
+@njit(nogil=True, error_model="numpy", cache=KEPT)
+def sorted_values(start, index, value, lo, hi, place, moved):
+    """The values of the events of sheaves lo to hi, in the order of ``sort``."""
+    for s in range(lo, hi):
+        free = place[s].copy()
+        for event in range(start[s * SHEAF], start[min((s + 1) * SHEAF, len(start) - 1)]):
+            j = index[event]
+            moved[free[j]] = value[event]
+            free[j] += 1
+
+
+@njit(nogil=True, error_model="numpy", cache=KEPT)
+def scatter(place, order, value, dy, rounded, dw, lo, hi):
+    """Columns lo to hi of dW = dy^T x, x as sorted events. dy (M, N). dw: (N, K), of which those rows are written.
+
+    rounded: dy, float32, counts as the nearest bfloat16.
+    """
+    k = dw.shape[1]
+    part, chunk = np.empty((SHEAF, LANES), dw.dtype), np.empty((k, LANES), dw.dtype)
+    bits = part.view(np.uint32)
+    for first in range(lo, hi, LANES):
+        width = min(LANES, hi - first)
+        chunk[:] = 0
+        part[:] = 0
+        for s in range(len(place)):
+            for m in range(s * SHEAF, min((s + 1) * SHEAF, len(dy))):
+                d, into = dy[m, first : first + width], part[m - s * SHEAF]
+                for o in range(width):
+                    into[o] = d[o]
+                if rounded:
+                    of = bits[m - s * SHEAF]
+                    for o in range(width):
+                        of[o] = nearest(of[o])
+            at = place[s]
+            for j in range(k):
+                if at[j] < at[j + 1]:
+                    add_rows(chunk[j], part, order, value, at[j], at[j + 1])
         for o in range(width):
-            row[o] = bias[o]
-        at, end = start[m], start[m + 1]
-        while at + 4 <= end:  # four rows of weights at a time: y is read and written once for them
-            wa, wb, wc, wd = weight_t[index[at]], weight_t[index[at + 1]], weight_t[index[at + 2]], weight_t[index[at + 3]]
-            if ones:
-                for o in range(width):
-                    row[o] = (((row[o] + wa[o]) + wb[o]) + wc[o]) + wd[o]
-            else:
-                xa, xb, xc, xd = value[at], value[at + 1], value[at + 2], value[at + 3]
-                for o in range(width):
-                    row[o] = (((row[o] + xa * wa[o]) + xb * wb[o]) + xc * wc[o]) + xd * wd[o]
-            at += 4
-        while at < end:
-            wa = weight_t[index[at]]
-            if ones:
-                for o in range(width):
-                    row[o] += wa[o]
-            else:
-                xa = value[at]
-                for o in range(width):
-                    row[o] += xa * wa[o]
-            at += 1
-
-
-@njit(nogil=True, error_model="numpy", cache=KEPT)
-def scatter(start, index, value, dy, dw_t, lo, hi):
-    """Columns lo to hi of dW^T = x^T dy, x as events; dy (M, N), dw_t (K, N). Without values all are 1."""
-    dw_t[:, lo:hi] = 0
-    ones = len(value) == 0
-    for m in range(dy.shape[0]):
-        d = dy[m, lo:hi]
-        for at in range(start[m], start[m + 1]):
-            row = dw_t[index[at], lo:hi]
-            if ones:
-                for o in range(hi - lo):
-                    row[o] += d[o]
-            else:
-                xj = value[at]
-                for o in range(hi - lo):
-                    row[o] += xj * d[o]
+            row = dw[first + o]
+            for j in range(k):
+                row[j] = chunk[j, o]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from neuroport.model.layers import Delay, Dropout, Linear, Scale
+from neuroport.model.layers import Scale
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays
@@ -17,28 +17,12 @@ from neuroport.program.wires import delayed
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.load import load
 from neuroport_torch.kernels.loop_source import GROUP, Key, Part, Source, forward_source, reverse_source
-from neuroport_torch.kernels.numba import supports
-from neuroport_torch.kernels.population import flat, over_time, written_over
+from neuroport_torch.kernels.population import as_array, flat, full, over_time, place_for, written_over
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.precision import bfloat16
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 
 Tensor = torch.Tensor
-KINDS: dict[type, str] = {Linear: "product", Scale: "factor", Dropout: "factor", Delay: "factor"}
-
-
-def parts_of(program: Program, segment: Stepped) -> list[Part] | None:
-    """The nodes of a segment as kernels know them; None where one is not known, or runs on what was held."""
-    if segment.held:
-        return None
-    found = []
-    for name in segment.nodes:
-        bound = program.neurons.get(name)
-        kind = "neuron" if bound else KINDS.get(type(program.node(name)))
-        if kind is None or (bound and not supports(bound.traced)):
-            return None
-        found.append(Part(name, kind, bound.traced if bound else None))
-    return found
 
 
 class FusedLoop:
@@ -53,6 +37,7 @@ class FusedLoop:
         self.program, self.segment, self.parts, self.rounded = program, segment, parts, rounded
         self.dtype = str(dtype).removeprefix("torch.")
         self.neurons = {part.name: part.traced for part in parts if part.traced is not None}
+        self.steps = self.neurons
         self.sizes = [prod(program.leaving[part.name]) for part in parts]
         self.sizes += [prod(program.entering[part.name]) for part in parts]
         edges = segment.internal
@@ -67,14 +52,14 @@ class FusedLoop:
         steps, batch = example.shape[:2]
         sources = {(name, what): (name, "cut.v" if what == "v_pre" else f"s.{what}")
                    for name, what in record if what != "spikes"}
-        written = [(name, f"cut.{key}") for name, keys in keep.items() for key in keys] + list(sources.values())
+        written = [(name, full(key)) for name, keys in keep.items() for key in keys] + list(sources.values())
         written = list(dict.fromkeys(written))
 
-        def fresh(name: str) -> Tensor:
-            return arena.empty((steps, batch, *self.program.leaving[name]), example.dtype, example.device)
+        def fresh(name: str, what: str = "") -> Tensor:
+            return place_for(what, (steps, batch, *self.program.leaving[name]), example, arena)
 
         outputs = {part.name: fresh(part.name) for part in self.parts}
-        made = {place: fresh(place[0]) for place in written}
+        made = {place: fresh(*place) for place in written}
         after = {f"{name}.{key}": written_over(state[f"{name}.{key}"])
                  for name, traced in self.neurons.items() for key in traced.state}
         values = self._constants(arrays, masks, example)
@@ -89,7 +74,7 @@ class FusedLoop:
             if edge.delay:
                 after[edge.key] = delayed(outputs[edge.source], state[edge.key], edge)[1].clone()
         return Ran(
-            outputs, {name: {key: made[name, f"cut.{key}"] for key in keys} for name, keys in keep.items()},
+            outputs, {name: {key: made[name, full(key)] for key in keys} for name, keys in keep.items()},
             {place: outputs[place[0]] if place[1] == "spikes" else made[sources[place]] for place in record}, after,
         )
 
@@ -111,7 +96,8 @@ class FusedLoop:
         values |= {("gx", name): over_time(value) for name, value in given.items()}
         values |= {("dy", name): over_time(value) for name, value in stateless.items()}
         for name, traced in self.neurons.items():
-            values |= {("cut", name, key): over_time(past.cuts[name][key]) for key in traced.saved}
+            values |= {("w", name, full(key).replace(".", "_")): over_time(past.cuts[name][key])
+                       for key in (*traced.saved, *traced.bits)}
             values |= {("first", name, key): flat(past.start[f"{name}.{key}"]) for key in traced.reads_state}
             values |= {("gs", name, key): flat(of_start[f"{name}.{key}"]) for key in traced.state}
             values |= {("acc", name, key): flat(value) for key, value in sums[name].items()}
@@ -122,7 +108,7 @@ class FusedLoop:
 
     def _run(self, name: str, source: Source, steps: int, batch: int, values: Mapping[Key, Tensor]) -> None:
         kernel = load(source.text, name)
-        tail = [values[key].numpy() for key in source.keys]
+        tail = [as_array(values[key]) for key in source.keys]
         over(batch, GROUP, lambda lo, hi: kernel(steps, lo, hi, *self.sizes, *tail))
 
     def _constants(self, arrays: Arrays, masks: Tensors, example: Tensor) -> dict[Key, Tensor]:

@@ -8,13 +8,32 @@ Samples are independent, so a group of them runs through all of time at once. Ac
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from neuroport.dynamics.printer import input_name
 from neuroport.dynamics.trace import Traced
+from neuroport.model.layers import Delay, Dropout, Linear, Scale
+from neuroport.program.bound import BoundNeuron
+from neuroport.program.lower import Program
+from neuroport.program.schedule import Stepped
 from neuroport.program.wires import Wire
-from neuroport_torch.kernels.numba import DECORATOR, assignments, block, header, loads, value
+from neuroport_torch.kernels.numba import (
+    DECORATOR,
+    FLAG,
+    assignments,
+    block,
+    got,
+    header,
+    is_bit,
+    kept_names,
+    loads,
+    put,
+    row_at,
+    supports,
+    value,
+)
 
 GROUP = 8  # samples: each row of weights that is fetched serves all of them
 Key = tuple[str, ...]
@@ -27,6 +46,28 @@ class Part:
     name: str
     kind: str
     traced: Traced | None = None
+
+
+KINDS: dict[type, str] = {Linear: "product", Scale: "factor", Dropout: "factor", Delay: "factor"}
+
+
+def parts_of(
+    program: Program, segment: Stepped, step: Callable[[BoundNeuron], Traced] = attrgetter("kept")
+) -> list[Part] | None:
+    """The nodes of a segment as kernels know them; None where one is not known, or runs on what was held.
+
+    step: which recorded step of a neuron is meant, with what it keeps for its reverse.
+    """
+    if segment.held:
+        return None
+    found = []
+    for name in segment.nodes:
+        bound = program.neurons.get(name)
+        kind = "neuron" if bound else KINDS.get(type(program.node(name)))
+        if kind is None or (bound and not supports(step(bound))):
+            return None
+        found.append(Part(name, kind, step(bound) if bound else None))
+    return found
 
 
 @dataclass(frozen=True)
@@ -169,9 +210,9 @@ def forward_source(
     """``forward(steps, lo, hi, m_*, k_*, ...)`` of samples lo to hi.
 
     m, k: widths of what leaves and enters each node. given: nodes that something outside feeds. written: (node,
-    "cut.NAME" | "s.NAME"), kept at each step. Arguments by key: y, given, w (T, M); line (delay, M); lags (K,); s (M,),
-    overwritten by the state after the run; c (width,); weight_t (K, N); bias (N,); factor (M,). rounded: what a product
-    reads is rounded to bfloat16; its matrix comes so.
+    "cut.NAME" | "s.NAME" | "b.NUMBER"), kept at each step. Arguments by key: y, given, w (T, M), of bits uint32 (T /
+    32, M); line (delay, M); lags (K,); s (M,), overwritten by the state after the run; c (width,); weight_t (K, N);
+    bias (N,); factor (M,). rounded: what a product reads is rounded to bfloat16; its matrix comes so.
     """
     w = _Writer(parts, edges, given, rounded)
     top: list[str] = []
@@ -224,7 +265,9 @@ def _neuron_forward(w: _Writer, part: Part, x: str, written: Sequence[str]) -> t
     gather += "".join(f"v_{n}_{name} = {w.argument('s', part.name, name)}[{group}]\n" for name in traced.state)
     places |= {"x": x, **{f"s.{name}": f"v_{n}_{name}[j]" for name in traced.state}}
     targets = {what: f"into_{n}_{what.replace('.', '_')}" for what in written}
-    text = [f"{targets[what]} = {w.argument('w', part.name, what.replace('.', '_'))}[t, {group}]" for what in written]
+    text = [f"{targets[what]} = {w.argument('w', part.name, what.replace('.', '_'))}[{row_at(what)}, {group}]"
+            for what in written]
+    text += [FLAG] * any(map(is_bit, written))
     later = [name for name in traced.after.inputs if name in places and name not in traced.before.inputs]
     body = loads([*traced.before.inputs, *later], places) + assignments(traced.before)
     body += [f"{input_name(name)} = {value(node)}" for name, node in traced.before.outputs.items()]
@@ -234,7 +277,7 @@ def _neuron_forward(w: _Writer, part: Part, x: str, written: Sequence[str]) -> t
     body.append(f"y_t[j] = {value(outputs['out'])}")
     for what, target in targets.items():
         source = input_name(what) if what.startswith("cut.") else value(outputs[what])
-        body.append(f"{target}[j] = {source}")
+        body.append(put(what, target, source))
     lanes = f"for j in range((last - first) * m_{n}):"
     return top, gather, block(text, 3) * bool(text) + block(lanes, 3) + block(_prefixed(body, n), 4)
 
@@ -246,9 +289,9 @@ def reverse_source(
     """``reverse(steps, lo, hi, m_*, k_*, ...)`` of samples lo to hi.
 
     cotangents: nodes whose output something outside reads. Arguments by key: gy, gx (T, M), cotangents of outputs and
-    of what entered; dy (T, M), of a stateless node's output in full; cut, x (T, M); first (M,); acc (M,), sums of the
-    coefficients' cotangents, zero at first; gs (M,), cotangents of the states after the run, overwritten by those of
-    the states before it; c (width,); weight (N, K); factor (M,).
+    of what entered; dy (T, M), of a stateless node's output in full; w, what was kept; x (T, M); first (M,); acc
+    (M,), sums of the coefficients' cotangents, zero at first; gs (M,), cotangents of the states after the run,
+    overwritten by those of the states before it; c (width,); weight (N, K); factor (M,).
     """
     w = _Writer(parts, edges, (), rounded)
     cotangents = set(cotangents)
@@ -305,15 +348,18 @@ def _neuron_reverse(w: _Writer, part: Part) -> tuple[list[str], str, str]:
         body += assignments(traced.restore)
         body += [f"r_{n}_{name}[j] = {value(traced.restore.outputs[name])}" for name in traced.reads_state]
         text += block("if t > 0:", 3)
-        text += block([f"p_{n}_{name} = {w.argument('cut', part.name, name)}[t - 1, {group}]"
+        text += block([f"p_{n}_{name} = {w.argument('w', part.name, f'cut_{name}')}[t - 1, {group}]"
                        for name in traced.saved], 4)
         text += block(lanes, 4) + block(_prefixed(body, n), 5) + block("else:", 3) + block(lanes, 4)
         text += block([f"r_{n}_{name}[j] = {w.argument('first', part.name, name)}[first * m_{n} + j]"
                        for name in traced.reads_state], 5)
-    fetch = [f"q_{n}_{name} = {w.argument('cut', part.name, name)}[t, {group}]" for name in traced.saved]
+    rows = {name: f"q_{n}_{name.replace('.', '_')}" for name in kept_names(traced)}
+    fetch = [f"{row} = {w.argument('w', part.name, name.replace('.', '_'))}[{row_at(name)}, {group}]"
+             for name, row in rows.items()]
+    fetch += [FLAG] * bool(traced.bits)
     fetch += [f"x_t = {w.argument('x', part.name)}[t, {group}]"] if traced.reads_input else []
     places |= {"x": "x_t[j]", "g.out": f"o_{n}[j]",
-               **{f"cut.{name}": f"q_{n}_{name}[j]" for name in traced.saved},
+               **{name: got(name, row) for name, row in rows.items()},
                **{f"s.{name}": f"r_{n}_{name}[j]" for name in traced.reads_state},
                **{f"g.s.{name}": f"g_{n}_{name}[j]" for name in traced.state}}
     outputs = traced.reverse.outputs

@@ -34,6 +34,7 @@ import numpy as np
 from numba import njit
 real = np.{dtype}
 zero, one, inf, nan = real(0.0), real(1.0), math.inf, math.nan
+none, full = np.uint32(0), np.uint32(0xFFFFFFFF)
 
 """
 DECORATOR = '@njit(nogil=True, error_model="numpy", cache={cache})\n'
@@ -68,18 +69,48 @@ def block(text: Sequence[str] | str, depth: int) -> str:
     return indent(text if isinstance(text, str) else "\n".join(text), "    " * depth) + "\n"
 
 
+# of decisions 32 steps are one word, that of step t is bit t % 32 of word t / 32; the first writes over what was there
+FLAG = "flag, old = np.uint32(1 << (t & 31)), (full if t & 31 else none)"
+
+
+def is_bit(name: str) -> bool:
+    """Whether what is kept under a name are decisions, not numbers."""
+    return name.startswith("b.")
+
+
+def row_at(name: str) -> str:
+    """Where the values of this step lie."""
+    return "t >> 5" if is_bit(name) else "t"
+
+
+def put(name: str, row: str, source: str) -> str:
+    """The statement that keeps a value at lane j."""
+    return f"{row}[j] = ({row}[j] & old) | (flag if {source} else none)" if is_bit(name) else f"{row}[j] = {source}"
+
+
+def got(name: str, row: str) -> str:
+    """What was kept at lane j."""
+    return f"({row}[j] & flag) != none" if is_bit(name) else f"{row}[j]"
+
+
+def kept_names(traced: Traced) -> list[str]:
+    """Of what a forward pass keeps for the reverse: fields of the cut and decisions."""
+    return [*(f"cut.{name}" for name in traced.saved), *traced.bits]
+
+
 def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache: bool = False) -> str:
     """``forward(steps, width, lo, hi, x, out, c_*, s_*, w_*)``.
 
     Lanes lo to hi of x and out (T, M). c_NAME: coefficients (width,), width neurons a sample. s_NAME:
     states (M,), overwritten by those after the run. w_*: what is written at each step, (T, M): any
-    of "cut.NAME" and "s.NAME" (after the step), in the order of ``written``.
+    of "cut.NAME" and "s.NAME" (after the step), in the order of ``written``; or "b.NUMBER", uint32 (T / 32, M).
     """
     coefficients = needed(traced.coefficients, "c", traced.before, traced.after)
     arguments = [f"c_{name}" for name in coefficients] + [f"s_{name}" for name in traced.state]
     arguments += [target(name) for name in written]
     per_step = ["xt = x[t, start:stop]", "ot = out[t, start:stop]"]
-    per_step += [f"t_{target(name)} = {target(name)}[t, start:stop]" for name in written]
+    per_step += [f"t_{target(name)} = {target(name)}[{row_at(name)}, start:stop]" for name in written]
+    per_step += [FLAG] * any(map(is_bit, written))
     places = {"x": "xt[j]", **{f"c.{name}": f"k_{name}[j]" for name in coefficients},
               **{f"s.{name}": f"v_{name}[j]" for name in traced.state}}
     body = loads(traced.before.inputs, places)
@@ -92,7 +123,7 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache
     body += [f"ot[j] = {value(traced.after.outputs['out'])}"]
     for name in written:
         source = input_name(name) if name.startswith("cut.") else value(traced.after.outputs[name])
-        body.append(f"t_{target(name)}[j] = {source}")
+        body.append(put(name, f"t_{target(name)}", source))
     text = header(dtype) + DECORATOR.format(cache=cache)
     text += f"def forward({', '.join(['steps', 'width', 'lo', 'hi', 'x', 'out', *arguments])}):\n"
     text += block(_blocks(coefficients), 1)
@@ -103,16 +134,16 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache
 
 
 def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
-    """``reverse(steps, width, lo, hi, gout, gx, [x], cut_*, first_*, c_*, acc_*, g_*)``.
+    """``reverse(steps, width, lo, hi, gout, gx, [x], w_*, first_*, c_*, acc_*, g_*)``.
 
-    gout, gx: cotangents of output and input (T, M). cut_NAME: ``traced.saved`` (T, M). first_NAME:
-    the states before the first step (M,), those of ``reads_state``. acc_NAME: sums of the trained
-    coefficients' cotangents (M,), zero at first. g_NAME: cotangents of the states after the run (M,), overwritten by
-    those of the states before it.
+    gout, gx: cotangents of output and input (T, M). w_*: ``kept_names``, as the forward pass has written it.
+    first_NAME: the states before the first step (M,), those of ``reads_state``. acc_NAME: sums of the trained
+    coefficients' cotangents (M,), zero at first. g_NAME: cotangents of the states after the run (M,), overwritten
+    by those of the states before it.
     """
     coefficients = needed(traced.coefficients, "c", traced.reverse, traced.restore)
     arguments = ["gout", "gx", *(["x"] if traced.reads_input else [])]
-    arguments += [f"cut_{name}" for name in traced.saved] + [f"first_{name}" for name in traced.reads_state]
+    arguments += [*map(target, kept_names(traced)), *(f"first_{name}" for name in traced.reads_state)]
     arguments += [f"c_{name}" for name in coefficients] + [f"acc_{name}" for name in traced.trained]
     arguments += [f"g_{name}" for name in traced.state]
     k_places = {f"c.{name}": f"k_{name}[j]" for name in coefficients}
@@ -130,15 +161,16 @@ def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
         restored += assignments(traced.restore)
         restored += [f"r_{name}[j] = {value(traced.restore.outputs[name])}" for name in traced.reads_state]
         text += block("if t > 0:", 3)
-        text += block([f"p_{name} = cut_{name}[t - 1, start:stop]" for name in traced.saved], 4)
+        text += block([f"p_{name} = w_cut_{name}[t - 1, start:stop]" for name in traced.saved], 4)
         text += block("for j in range(stop - start):", 4) + block(restored, 5)
         text += block("else:", 3) + block("for j in range(stop - start):", 4)
         text += block([f"r_{name}[j] = first_{name}[start + j]" for name in traced.reads_state], 5)
     per_step = ["ot = gout[t, start:stop]", "it = gx[t, start:stop]"]
     per_step += ["xt = x[t, start:stop]"] if traced.reads_input else []
-    per_step += [f"q_{name} = cut_{name}[t, start:stop]" for name in traced.saved]
+    per_step += [f"t_{target(name)} = {target(name)}[{row_at(name)}, start:stop]" for name in kept_names(traced)]
+    per_step += [FLAG] * bool(traced.bits)
     places = {**k_places, "x": "xt[j]", "g.out": "ot[j]",
-              **{f"cut.{name}": f"q_{name}[j]" for name in traced.saved},
+              **{name: got(name, f"t_{target(name)}") for name in kept_names(traced)},
               **{f"s.{name}": f"r_{name}[j]" for name in traced.reads_state},
               **{f"g.s.{name}": f"l_{name}[j]" for name in traced.state}}
     body = loads(traced.reverse.inputs, places) + assignments(traced.reverse)

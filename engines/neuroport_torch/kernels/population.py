@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from math import prod
 
+import numpy as np
 import torch
 
 from neuroport.program.bound import BoundNeuron
 from neuroport.program.stepping import Arrays
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.load import load
-from neuroport_torch.kernels.numba import BLOCK, population_forward, population_reverse
+from neuroport_torch.kernels.numba import BLOCK, is_bit, population_forward, population_reverse
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 
@@ -34,13 +35,32 @@ def written_over(tensor: Tensor) -> Tensor:
     return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
+def full(key: str) -> str:
+    """The name in a kernel of what is kept: a field of the cut, or decisions."""
+    return key if is_bit(key) else f"cut.{key}"
+
+
+def place_for(name: str, shape: tuple[int, ...], like: Tensor, arena: Arena) -> Tensor:
+    """Room for what is written over time, (T, B, *shape); of decisions 32 steps share a word."""
+    if is_bit(name):
+        return arena.empty((-(-shape[0] // 32), *shape[1:]), torch.int32, like.device)
+    return arena.empty(shape, like.dtype, like.device)
+
+
+def as_array(tensor: Tensor) -> np.ndarray:
+    """For numba, to which a word of decisions has no sign."""
+    array = tensor.numpy()
+    return array.view(np.uint32) if array.dtype == np.int32 else array
+
+
 class PopulationLoop:
     """The segment of one neuron node. What is kept and how it is laid out holds for every kind of kernel."""
 
     restores = True
 
     def __init__(self, bound: BoundNeuron, dtype: torch.dtype):
-        self.bound, self.traced, self.name = bound, bound.traced, bound.name
+        self.bound, self.traced, self.name = bound, bound.kept, bound.name
+        self.steps = {bound.name: bound.kept}
         self.dtype = str(dtype).removeprefix("torch.")
         self.width = prod(bound.shape)
         self._forward_kernel = cache(
@@ -53,16 +73,16 @@ class PopulationLoop:
         x = given[self.name]
         kept = keep[self.name]
         sources = {what: self._source(what) for _, what in record if what != "spikes"}
-        written = tuple(dict.fromkeys([f"cut.{key}" for key in kept] + list(sources.values())))
+        written = tuple(dict.fromkeys([full(key) for key in kept] + list(sources.values())))
 
         out = arena.empty(tuple(x.shape), x.dtype, x.device)
-        made = {name: arena.empty(tuple(x.shape), x.dtype, x.device) for name in written}
+        made = {name: place_for(name, tuple(x.shape), x, arena) for name in written}
         after = self._run(
             written, x, out, [state[f"{self.name}.{key}"] for key in self.traced.state],
             self._coefficients(arrays, "before", "after"), list(made.values()),
         )
         return Ran(
-            {self.name: out}, {self.name: {key: made[f"cut.{key}"] for key in kept}},
+            {self.name: out}, {self.name: {key: made[full(key)] for key in kept}},
             {(self.name, what): out if what == "spikes" else made[sources[what]] for _, what in record},
             {f"{self.name}.{key}": value for key, value in zip(self.traced.state, after, strict=True)},
         )
@@ -78,7 +98,7 @@ class PopulationLoop:
         sums = {key: g.new_zeros(g.shape[1:]) for key in traced.trained}
         of_start = self._run_back(
             g, gx, past.read[self.name]["x"] if traced.reads_input else None,
-            [past.cuts[self.name][key] for key in traced.saved],
+            [past.cuts[self.name][key] for key in (*traced.saved, *traced.bits)],
             [past.start[f"{self.name}.{key}"] for key in traced.reads_state],
             self._coefficients(arrays, "reverse", "restore"), list(sums.values()),
             [past.of_after[f"{self.name}.{key}"] for key in traced.state],
@@ -102,7 +122,7 @@ class PopulationLoop:
         kernel = self._forward_kernel(written)
         after = [written_over(value) for value in states]
         tensors = [over_time(x), over_time(out), *map(flat, coefficients), *map(flat, after), *map(over_time, made)]
-        arrays = [tensor.numpy() for tensor in tensors]
+        arrays = [as_array(tensor) for tensor in tensors]
         over(x[0].numel() if len(x) else 0, BLOCK, lambda lo, hi: kernel(len(x), self.width, lo, hi, *arrays))
         return after
 
@@ -115,7 +135,7 @@ class PopulationLoop:
         tensors = [over_time(g), over_time(gx), *([] if x is None else [over_time(x)]), *map(over_time, cuts)]
         of_start = [written_over(value) for value in of_after]
         tensors += [*map(flat, first), *map(flat, coefficients), *map(flat, sums), *map(flat, of_start)]
-        arrays = [tensor.numpy() for tensor in tensors]
+        arrays = [as_array(tensor) for tensor in tensors]
         over(g[0].numel() if len(g) else 0, BLOCK, lambda lo, hi: kernel(len(g), self.width, lo, hi, *arrays))
         return of_start
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from neuroport.dynamics.printer import Templates, input_name, lines, node_name
 from neuroport.dynamics.tape import Graph, Node
 from neuroport.dynamics.trace import Traced
-from neuroport_torch.kernels.numba import block, loads, needed, target
+from neuroport_torch.kernels.numba import block, is_bit, kept_names, loads, needed, target
 
 # accurate functions are libdevice's: Triton's own exp and sqrt are approximations
 TRITON: Templates = {
@@ -77,11 +77,11 @@ def value(node: Node) -> str:
 def population_forward(traced: Traced, written: Sequence[str], dtype: str) -> str:
     """``forward(steps, width, lanes, x, x_t, x_b, x_n, out, c_*, s_*, e_*, w_*, x_dense, BLOCK, AHEAD)``.
 
-    x: (T, B, width) with its three strides; x_dense says that the last two are those of one block.
-    out: (T, lanes), lanes = B * width. c_NAME: coefficients (width,). s_NAME, e_NAME: states before
-    and after the run (lanes,). w_*: what is written at each step, (T, lanes): any of "cut.NAME" and
-    "s.NAME" (after the step), in the order of ``written``. BLOCK: lanes of a program. AHEAD: steps
-    whose inputs are under way at once.
+    x: (T, B, width) with its three strides; x_dense says that the last two are those of one block. out: (T, lanes),
+    lanes = B * width. c_NAME: coefficients (width,). s_NAME, e_NAME: states before and after the run (lanes,).
+    w_*: what is written at each step, (T, lanes): any of "cut.NAME" and "s.NAME" (after the step), in the order of
+    ``written``; or "b.NUMBER", int32 (T / 32, lanes). BLOCK: lanes of a program. AHEAD: steps whose inputs are
+    under way at once.
     """
     coefficients = needed(traced.coefficients, "c", traced.before, traced.after)
     arguments = ["steps", "width", "lanes", *strided("x"), "out", *(f"c_{name}" for name in coefficients)]
@@ -96,7 +96,11 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str) -> st
     body += assignments(traced.after, dtype)
     body += [f"v_{name} = {held(traced.after.outputs[f's.{name}'])}" for name in traced.state]
     body.append(f"tl.store(out + row + lane, {value(traced.after.outputs['out'])}, live)")
+    body += [FLAG] * any(map(is_bit, written))
     for name in written:
+        if is_bit(name):
+            body += stored_bit(target(name), value(traced.after.outputs[name]), "lanes", "lane", "live")
+            continue
         source = input_name(name) if name.startswith("cut.") else f"v_{name.removeprefix('s.')}"
         body.append(f"tl.store({target(name)} + row + lane, {source}, live)")
 
@@ -104,24 +108,25 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str) -> st
     text += block(START + located("x"), 1)
     text += block(gathered(coefficients), 1)
     text += block([f"v_{name} = tl.load(s_{name} + lane, live, 0.0)" for name in traced.state], 1)
+    text += block([f"word_{target(name)} = tl.zeros((BLOCK,), tl.int32)" for name in written if is_bit(name)], 1)
     text += block("for t in tl.range(0, steps, num_stages=AHEAD):", 1) + block(body, 2)
     return text + block([f"tl.store(e_{name} + lane, v_{name}, live)" for name in traced.state], 1)
 
 
 def population_reverse(traced: Traced, dtype: str) -> str:
-    """``reverse(steps, width, lanes, gout, gout_t, gout_b, gout_n, gx, [x, x_*], cut_*, first_*, c_*, acc_*,
+    """``reverse(steps, width, lanes, gout, gout_t, gout_b, gout_n, gx, [x, x_*], w_*, first_*, c_*, acc_*,
     g_*, b_*, ...)``.
 
-    gout, gx: cotangents of output (T, B, width), with its strides, and input (T, lanes). cut_NAME: ``traced.saved``
-    (T, lanes). first_NAME: the states before the first step (lanes,), those of ``reads_state``. acc_NAME: sums of
-    the trained coefficients' cotangents (lanes,), one a lane: no two programs add to one number. g_NAME, b_NAME:
-    cotangents of the states after the run, and of those before it (lanes,). At the end: gout_dense, x_dense, BLOCK,
-    AHEAD, as in ``population_forward``.
+    gout, gx: cotangents of output (T, B, width), with its strides, and input (T, lanes). w_*: ``kept_names``, as the
+    forward pass has written it. first_NAME: the states before the first step (lanes,), those of ``reads_state``.
+    acc_NAME: sums of the trained coefficients' cotangents (lanes,), one a lane: no two programs add to one number.
+    g_NAME, b_NAME: cotangents of the states after the run, and of those before it (lanes,). At the end: gout_dense,
+    x_dense, BLOCK, AHEAD, as in ``population_forward``.
     """
     coefficients = needed(traced.coefficients, "c", traced.reverse, traced.restore)
     given = ["gout", *(["x"] if traced.reads_input else [])]
     arguments = ["steps", "width", "lanes", *strided("gout"), "gx", *(strided("x") if traced.reads_input else [])]
-    arguments += [f"cut_{name}" for name in traced.saved] + [f"first_{name}" for name in traced.reads_state]
+    arguments += [*map(target, kept_names(traced)), *(f"first_{name}" for name in traced.reads_state)]
     arguments += [f"c_{name}" for name in coefficients] + [f"acc_{name}" for name in traced.trained]
     arguments += [f"g_{name}" for name in traced.state] + [f"b_{name}" for name in traced.state]
 
@@ -133,15 +138,18 @@ def population_reverse(traced: Traced, dtype: str) -> str:
         # the state before a step comes from what was kept of the step before, which the next round needs anyway
         start += [f"f_{name} = tl.load(first_{name} + lane, live, 0.0)" for name in traced.reads_state]
         start += ["last = (tl.cast(steps, tl.int64) - 1) * lanes"]
-        start += [f"q_{name} = tl.load(cut_{name} + last + lane, live & (steps > 0), 0.0)" for name in traced.saved]
-        body += [f"p_{name} = tl.load(cut_{name} + (row - lanes) + lane, live & (t > 0), 0.0)" for name in traced.saved]
+        start += [f"q_{name} = tl.load(w_cut_{name} + last + lane, live & (steps > 0), 0.0)" for name in traced.saved]
+        body += [f"p_{name} = tl.load(w_cut_{name} + (row - lanes) + lane, live & (t > 0), 0.0)"
+                 for name in traced.saved]
         body += loads(uncommon(traced.restore), {f"cut.{name}": f"p_{name}" for name in traced.saved})
         body += assignments(traced.restore, dtype)
         body += [f"r_{name} = tl.where(t > 0, {value(traced.restore.outputs[name])}, f_{name})"
                  for name in traced.reads_state]
         cut = {f"cut.{name}": f"q_{name}" for name in traced.saved}
     else:
-        cut = {f"cut.{name}": f"tl.load(cut_{name} + row + lane, live, 0.0)" for name in traced.saved}
+        cut = {f"cut.{name}": f"tl.load(w_cut_{name} + row + lane, live, 0.0)" for name in traced.saved}
+    cut |= {name: loaded_bit(target(name), "lanes", "lane", "live") for name in traced.bits}
+    body += [FLAG] * bool(traced.bits)
     places = {**cut, "x": fetch("x"), "g.out": fetch("gout"),
               **{f"s.{name}": f"r_{name}" for name in traced.reads_state},
               **{f"g.s.{name}": f"l_{name}" for name in traced.state}}
@@ -156,6 +164,23 @@ def population_reverse(traced: Traced, dtype: str) -> str:
     text += block("for back in tl.range(0, steps, num_stages=AHEAD):", 1) + block(body, 2)
     end = [f"tl.store(acc_{name} + lane, a_{name}, live)" for name in traced.trained]
     return text + block(end + [f"tl.store(b_{name} + lane, l_{name}, live)" for name in traced.state], 1)
+
+
+# decisions of 32 steps are one word, that of step t is bit t % 32 of word t / 32
+FLAG = "flag = tl.full((), 1, tl.int32) << (t & 31)"
+
+
+def stored_bit(array: str, decision: str, lanes: str, lane: str, live: str) -> list[str]:
+    """Statements that add this step's decision to the word under way, and write it where it is full or time is over."""
+    word = f"word_{array}"
+    return [
+        f"{word} = tl.where((t & 31) == 0, 0, {word}) | tl.where({decision}, flag, 0)",
+        f"tl.store({array} + (step >> 5) * {lanes} + {lane}, {word}, {live} & (((t & 31) == 31) | (t == steps - 1)))",
+    ]
+
+
+def loaded_bit(array: str, lanes: str, lane: str, live: str) -> str:
+    return f"(tl.load({array} + (step >> 5) * {lanes} + {lane}, {live}, 0) & flag) != 0"
 
 
 def signature(name: str, arguments: Sequence[str], flags: Iterable[str]) -> str:

@@ -14,8 +14,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from neuroport.dynamics.printer import input_name
 from neuroport.program.wires import Wire
 from neuroport_torch.kernels.loop_source import Arguments, Part, Source
-from neuroport_torch.kernels.numba import block, loads, needed
-from neuroport_torch.kernels.triton import DECORATOR, assignments, header, held, uncommon, value
+from neuroport_torch.kernels.numba import block, is_bit, loads, needed
+from neuroport_torch.kernels.triton import (
+    DECORATOR,
+    FLAG,
+    assignments,
+    header,
+    held,
+    loaded_bit,
+    stored_bit,
+    uncommon,
+    value,
+)
 
 WIRES = """\
 @triton.jit
@@ -157,10 +167,11 @@ def forward_source(
 ) -> Source:
     """``forward(steps, batch, ..., ROWS, TERMS)``.
 
-    given: nodes that something outside feeds. written: (node, "cut.NAME" | "s.NAME"), kept at each step. Arguments by
-    key: y, given, w (T, M); line (delay, M); lags (K,); s (M,), overwritten by the state after the run; c (width,);
-    weight_t (K, N); bias (N,); factor (M,). ROWS: samples of a program. TERMS: of a product, taken at once. rounded:
-    operands of products are bfloat16, and NATIVE is a further argument: whether the device multiplies those.
+    given: nodes that something outside feeds. written: (node, "cut.NAME" | "s.NAME" | "b.NUMBER"), kept at each step.
+    Arguments by key: y, given, w (T, M); line (delay, M); lags (K,); s (M,), overwritten by the state after the run;
+    c (width,); weight_t (K, N); bias (N,); factor (M,). ROWS: samples of a program. TERMS: of a product, taken at
+    once. rounded: operands of products are bfloat16, and NATIVE is a further argument: whether the device multiplies
+    those.
     """
     w = _Writer(parts, edges, sizes, dtype, rounded)
     before: list[str] = []
@@ -198,9 +209,16 @@ def _neuron_forward(
     body += assignments(traced.after, w.dtype)
     body += [f"v_{n}_{name} = {held(traced.after.outputs[f's.{name}'], _tile(n))}" for name in traced.state]
     body.append(f"tl.store({w.argument('y', part.name)} + {place}, {value(traced.after.outputs['out'])}, live_m_{n})")
+    body += [FLAG] * any(map(is_bit, written))
     for what in written:
+        array = w.argument("w", part.name, what.replace(".", "_"))
+        if is_bit(what):
+            before.append(f"word_{array} = tl.zeros({_tile(n)}, tl.int32)")
+            decision = value(traced.after.outputs[what])
+            body += stored_bit(array, decision, f"size_m_{n}", f"at_m_{n}", f"live_m_{n}")
+            continue
         source = input_name(what) if what.startswith("cut.") else f"v_{n}_{what.removeprefix('s.')}"
-        body.append(f"tl.store({w.argument('w', part.name, what.replace('.', '_'))} + {place}, {source}, live_m_{n})")
+        body.append(f"tl.store({array} + {place}, {source}, live_m_{n})")
     return before, body, [f"tl.store({array} + at_m_{n}, v_{n}_{name}, live_m_{n})" for name, array in states.items()]
 
 
@@ -211,9 +229,9 @@ def reverse_source(
     """``reverse(steps, batch, ..., ROWS, TERMS)``.
 
     cotangents: nodes whose output something outside reads. Arguments by key: gy, gx (T, M), cotangents of outputs and
-    of what entered; dy (T, M), of a stateless node's output in full; cut, x (T, M); first (M,); acc (M,), sums of the
-    coefficients' cotangents; gs (M,), cotangents of the states after the run, overwritten by those of the states before
-    it; lags (K,); c (width,); weight (N, K); factor (M,).
+    of what entered; dy (T, M), of a stateless node's output in full; w, what was kept; x (T, M); first (M,); acc
+    (M,), sums of the coefficients' cotangents; gs (M,), cotangents of the states after the run, overwritten by
+    those of the states before it; lags (K,); c (width,); weight (N, K); factor (M,).
     """
     w = _Writer(parts, edges, sizes, dtype, rounded)
     cotangents = set(cotangents)
@@ -250,7 +268,7 @@ def _neuron_reverse(w: _Writer, part: Part, gx: str) -> tuple[list[str], list[st
     before += [f"a_{n}_{name} = tl.zeros({_tile(n)}, real)" for name in traced.trained]
 
     def kept(name: str, step: str, live: str) -> str:
-        return f"tl.load({w.argument('cut', part.name, name)} + ({step}) * size_m_{n} + at_m_{n}, {live}, 0.0)"
+        return f"tl.load({w.argument('w', part.name, f'cut_{name}')} + ({step}) * size_m_{n} + at_m_{n}, {live}, 0.0)"
 
     if traced.reads_state:
         body += loads(uncommon(traced.restore), {
@@ -259,7 +277,10 @@ def _neuron_reverse(w: _Writer, part: Part, gx: str) -> tuple[list[str], list[st
         for name in traced.reads_state:
             first = f"tl.load({w.argument('first', part.name, name)} + at_m_{n}, live_m_{n}, 0.0)"
             body.append(f"r_{name} = tl.where(step > 0, {value(traced.restore.outputs[name])}, {first})")
+    words = {name: w.argument("w", part.name, name.replace(".", "_")) for name in traced.bits}
+    body += [FLAG] * bool(words)
     places = {"g.out": "o", **{f"cut.{name}": kept(name, "step", f"live_m_{n}") for name in traced.saved},
+              **{name: loaded_bit(array, f"size_m_{n}", f"at_m_{n}", f"live_m_{n}") for name, array in words.items()},
               **{f"s.{name}": f"r_{name}" for name in traced.reads_state},
               **{f"g.s.{name}": f"g_{n}_{name}" for name in traced.state}}
     if traced.reads_input:
