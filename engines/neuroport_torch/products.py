@@ -25,7 +25,7 @@ Tensor = torch.Tensor
 LARGE = 2**22  # multiplications below which a plain product is as good
 LONG = 64  # terms of each sum below which oneDNN gains nothing
 DENSE = 0.15  # share of events above which the dense product is cheaper
-ROWS, COLUMNS = 64, 128  # grains of work for a thread
+ROWS = 64  # grain of work for a thread
 
 HAS_NUMBA = find_spec("numba") is not None
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -72,10 +72,10 @@ def dense(x: Tensor, weight: Tensor, arena: Arena) -> Tensor:
 class Events:
     """A matrix (M, K) that is mostly zeros, as the list of those entries that are not.
 
-    start: (M + 1,) where each row's entries lie. index: their columns. value: theirs, empty where all are 1.
+    start: (M + 1,) where each row's entries lie. index: their columns. value: theirs, None where all are 1.
     """
 
-    def __init__(self, shape: tuple[int, int], start: np.ndarray, index: np.ndarray, value: np.ndarray):
+    def __init__(self, shape: tuple[int, int], start: np.ndarray, index: np.ndarray, value: np.ndarray | None = None):
         self.shape, self.start, self.index, self.value = shape, start, index, value
 
     @staticmethod
@@ -87,36 +87,52 @@ class Events:
         if torch.count_nonzero(sample) > 2 * DENSE * sample.numel():
             return None
         values, (rows, columns) = x.detach().numpy(), x.shape
-        kind = torch.int16 if columns < 2**15 else torch.int32
-        found = arena.empty((x.numel() + 1,), kind, x.device).numpy()
-        start = np.zeros(rows + 1, np.int64)
-        count = start[1:]
-        over(rows, ROWS, lambda lo, hi: find(values, lo, hi, found, count))
-        np.cumsum(count, out=count)
+        bits = arena.empty((rows, -(-columns // 64)), torch.int64, x.device).numpy().view(np.uint64)
+        start, others = np.zeros(rows + 1, np.int64), []
+        over(rows, ROWS, lambda lo, hi: others.append(mark(values, lo, hi, bits, start[1:])))
+        np.cumsum(start, out=start)
         if start[-1] > DENSE * x.numel():
             return None
-        index, value = np.empty(start[-1], found.dtype), np.empty(start[-1], values.dtype)
-        over(rows, ROWS, lambda lo, hi: collect(values, found, lo, hi, start, index, value))
-        value = bfloat16(torch.from_numpy(value)).numpy() if rounded else value
-        return Events((rows, columns), start, index, value[:0].copy() if (value == 1).all() else value)
+        found = Events.marked(bits, start, columns)
+        if any(others):
+            value = np.empty(start[-1], values.dtype)
+            over(rows, ROWS, lambda lo, hi: fetch(values, start, found.index, lo, hi, value))
+            found.value = bfloat16(torch.from_numpy(value)).numpy() if rounded else value
+        return found
+
+    @staticmethod
+    def marked(bits: np.ndarray, start: np.ndarray, columns: int) -> Events:
+        """Of ones, by their marks: bits (M, words of 64), start (M + 1,)."""
+        index = np.empty(start[-1], np.int16 if columns < 2**15 else np.int32)
+        over(len(bits), ROWS, lambda lo, hi: enumerate_bits(bits, start, lo, hi, index))
+        return Events((len(bits), columns), start, index)
 
     @property
     def nbytes(self) -> int:
-        return self.start.nbytes + self.index.nbytes + self.value.nbytes
+        return self.start.nbytes + self.index.nbytes + (0 if self.value is None else self.value.nbytes)
 
     def times(self, weight: Tensor, bias: Tensor | None, y: Tensor) -> None:
         """y (M, N) = x W^T + b."""
-        weight_t = weight.detach().t().contiguous().numpy()
-        b = np.zeros(len(weight), weight_t.dtype) if bias is None else bias.detach().contiguous().numpy()
+        columns, terms = weight.shape
+        padded = weight.new_zeros(-(-columns // LANES) * LANES, terms)
+        padded[:columns] = weight.detach()
+        chunks = padded.view(-1, LANES, terms).transpose(1, 2).contiguous().numpy()
+        b = np.zeros(columns, chunks.dtype) if bias is None else bias.detach().contiguous().numpy()
         into = y.numpy()
-        over(len(into), ROWS, lambda lo, hi: gather(self.start, self.index, self.value, weight_t, b, into, lo, hi))
+        over(len(into), ROWS, lambda lo, hi: gather(self.start, self.index, self.value, chunks, b, into, lo, hi))
 
-    def outer(self, dy: Tensor) -> Tensor:
-        """dW (N, K) = dy^T x, from dy (M, N)."""
-        d = dy.detach().contiguous().numpy()
-        dw_t = np.empty((self.shape[1], d.shape[1]), d.dtype)
-        over(d.shape[1], COLUMNS, lambda lo, hi: scatter(self.start, self.index, self.value, d, dw_t, lo, hi))
-        return torch.from_numpy(dw_t).t()
+    def outer(self, dy: Tensor, rounded: bool = False) -> Tensor:
+        """dW (N, K) = dy^T x, from dy (M, N). rounded: dy counts as the nearest bfloat16."""
+        d, sheaves = dy.detach().contiguous().numpy(), -(-self.shape[0] // SHEAF)
+        place, order = np.empty((sheaves, self.shape[1] + 1), np.int64), np.empty(len(self.index), np.int16)
+        over(sheaves, 1, lambda lo, hi: sort(self.start, self.index, lo, hi, place, order))
+        value = self.value
+        if value is not None:
+            value, of = np.empty_like(value), value
+            over(sheaves, 1, lambda lo, hi: sorted_values(self.start, self.index, of, lo, hi, place, value))
+        dw = np.empty((d.shape[1], self.shape[1]), d.dtype)
+        over(len(dw), LANES, lambda lo, hi: scatter(place, order, value, d, rounded, dw, lo, hi))
+        return torch.from_numpy(dw)
 
 
 class Bits:
@@ -196,4 +212,5 @@ class _Linear(torch.autograd.Function):
 
 
 if HAS_NUMBA:
-    from neuroport_torch.kernels.events import collect, find, gather, scatter
+    from neuroport_torch.kernels.events import SHEAF, enumerate_bits, fetch, gather, mark, scatter, sort, sorted_values
+    from neuroport_torch.kernels.lanes import LANES

@@ -1,0 +1,91 @@
+"""What numba has no words for: many numbers at once, as vector registers hold them, and bits of a word.
+
+Each is an intrinsic, written in LLVM's own operations, and leaves the order of sums as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 64  # numbers that a sum takes through its loop at once: eight registers of AVX2
+WORD = ir.IntType(64)
+
+
+def _size(real: Any) -> int:
+    return int(real.bitwidth) // 8
+
+
+@intrinsic
+def marks(typing: Any, row: Any, first: Any) -> Any:
+    """(bits of which of row[first : first + 64] are not zero, and of which are one)."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(row)(context, builder, arguments[0])
+        real = context.get_data_type(row.dtype)
+        vector = ir.VectorType(real, 64)
+        at = builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer())
+        values = builder.load(at, align=_size(row.dtype))
+        zeros, ones = (ir.Constant(vector, [ir.Constant(real, value)] * 64) for value in (0.0, 1.0))
+        found = builder.fcmp_unordered("!=", values, zeros), builder.fcmp_ordered("==", values, ones)
+        return context.make_tuple(builder, signature.return_type, [builder.bitcast(bits, WORD) for bits in found])
+
+    return types.UniTuple(types.uint64, 2)(row, types.intp), build
+
+
+@intrinsic
+def lowest(typing: Any, word: Any) -> Any:
+    """The place of the lowest bit that is set; of a word that is not zero."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.intp(types.uint64), build
+
+
+@intrinsic
+def how_many(typing: Any, word: Any) -> Any:
+    """The number of bits that are set."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.intp(types.uint64), build
+
+
+@intrinsic
+def add_rows(typing: Any, sums: Any, rows: Any, index: Any, value: Any, first: Any, last: Any) -> Any:
+    """sums[:LANES] += rows[index[i]], in the order of i = first .. last; times value[i], unless value is None.
+
+    sums: (LANES,). rows: (M, LANES). The sums stay in registers from the first row to the last.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def data(place: int) -> Any:
+            return context.make_array(signature.args[place])(context, builder, arguments[place]).data
+
+        vector, size = ir.VectorType(context.get_data_type(sums.dtype), LANES), _size(sums.dtype)
+        into = builder.bitcast(data(0), vector.as_pointer())
+        total = cgutils.alloca_once(builder, vector)
+        builder.store(builder.load(into, align=size), total)
+        step = ir.Constant(WORD, 1)
+        with cgutils.for_range_slice(builder, arguments[4], arguments[5], step, WORD) as (at, _):
+            row = context.cast(builder, builder.load(builder.gep(data(2), [at])), index.dtype, types.intp)
+            place = builder.gep(data(1), [builder.mul(row, ir.Constant(WORD, LANES))])
+            term = builder.load(builder.bitcast(place, vector.as_pointer()), align=size)
+            if weighted:
+                one = builder.insert_element(
+                    ir.Constant(vector, ir.Undefined), builder.load(builder.gep(data(3), [at])),
+                    ir.Constant(ir.IntType(32), 0))
+                same = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+                term = builder.fmul(builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), same), term)
+            builder.store(builder.fadd(builder.load(total), term), total)
+        builder.store(builder.load(total), into, align=size)
+        return context.get_dummy_value()
+
+    weighted = isinstance(value, types.Array)
+    return types.void(sums, rows, index, value, types.intp, types.intp), build
