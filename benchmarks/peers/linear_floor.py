@@ -1,54 +1,53 @@
-"""The floor: the three Linear layers without neurons, in plain PyTorch.
+"""The floor: the workload's products without neurons, in plain PyTorch.
 
 Nothing that keeps the dense products can be much faster than this. It is no network anyone would train: the
-activity stays real-valued and the time steps do not know of each other.
+activity stays real-valued and, but for the recurrent one, the time steps do not know of each other. The recurrent
+one is torch.nn.RNN, whose neurons are tanh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
 import torch
-from workload import Workload, batch_order, inputs, targets, weights
+from contestant import Contestant
+from peers import torch_steps
+from workload import Workload, weights
 
 
-def prepare(workload: Workload, *arguments: str) -> tuple[dict[str, str], Callable[[int], list[float]]]:
-    """Versions, and the run of k training steps that returns their losses."""
-    model = build(workload)
-    step = make_step(model, workload)
-    x, y = torch.from_numpy(inputs(workload)), torch.from_numpy(targets(workload)).long()
-    done = 0
-
-    def run(count: int) -> list[float]:
-        nonlocal done
-        losses = [step(x[i], y[i]) for i in batch_order(done, count, workload)]
-        done += count
-        return [float(loss) for loss in losses]
-
-    return {"torch": torch.__version__, "numpy": np.__version__}, run
+def prepare(workload: Workload, *arguments: str) -> Contestant:
+    """The contestant, for every kind but a layer, which has no products."""
+    if workload.kind == "layer":
+        raise SystemExit("a layer has no products: its floor is the bandwidth of a copy")
+    network = Recurrent(workload) if workload.kind == "recurrent" else Products(workload)
+    return torch_steps.contestant(workload, network, network.parameters())
 
 
-def build(workload: Workload) -> torch.nn.Sequential:
-    """Linear layers with the workload's weights; input (T, B, channels), output (T, B, classes)."""
-    layers = []
-    for matrix in weights(workload):
-        n, m = matrix.shape
-        layer = torch.nn.Linear(m, n, bias=False)
-        layer.weight.data = torch.from_numpy(matrix)
-        layers.append(layer)
-    return torch.nn.Sequential(*layers)
+class Products(torch.nn.Module):
+    """Linear layers and convolutions over all time steps."""
+
+    def __init__(self, workload: Workload) -> None:
+        super().__init__()
+        layers: list[torch.nn.Module] = []
+        for projection in torch_steps.projections(workload):
+            if workload.kind == "conv" and layers:
+                layers.append(torch_steps.sum_pool(workload))
+            layers.append(projection)
+        if workload.kind == "conv":
+            layers.insert(-1, torch.nn.Flatten())
+        self.layers = torch.nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def make_step(model: torch.nn.Sequential, workload: Workload) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """One training step: (x, y) -> loss of the mean over time."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=workload.learning_rate)
+class Recurrent(torch.nn.Module):
+    """torch.nn.RNN and a Linear readout."""
 
-    def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        loss = torch.nn.functional.cross_entropy(model(x).mean(0), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
+    def __init__(self, workload: Workload) -> None:
+        super().__init__()
+        into, back, out = weights(workload)
+        self.hidden = torch.nn.RNN(*workload.sizes[:2], bias=False)
+        self.hidden.weight_ih_l0.data, self.hidden.weight_hh_l0.data = torch.from_numpy(into), torch.from_numpy(back)
+        self.readout = torch_steps.linear(out)
 
-    return step
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.readout(self.hidden(x)[0])

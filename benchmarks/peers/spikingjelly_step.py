@@ -3,10 +3,10 @@
 multi  As its documentation recommends for speed: step mode "m", where every layer takes the whole sequence ("layer by
        layer"), `detach_reset=True`, `reset_net` after each batch. On a CPU its LIF is a loop of PyTorch operations with
        a reverse of its own; on a GPU the library chooses its CUDA or Triton kernels by itself.
-best   What we found to be fastest on a CPU: Adam in one pass over all parameters; the recurrent layer from the library's
-       `lif_step`, over `unbind`; the readout by the same.
+best   What we found to be fastest on a CPU: Adam in one pass over all parameters; the recurrent layer from the
+       library's `lif_step`, over `unbind`, as the readout is.
 
-LIF: v <- v - v / tau + x with tau = 1 / (1 - beta), a spike where v >= threshold, reset by subtraction in the same step,
+LIF: v <- v - v / tau + x with tau = 1 / (1 - beta), a spike where v >= threshold, a reset by subtraction in that step,
 through which no gradient passes; the surrogate is ATan. The readout NonSpikingLIFNode takes 1 / tau of its input:
 its weights are tau times as large. The recurrent layer of the documentation is LinearRecurrentContainer, whose one
 Linear mixes the input with the spikes before: identity and recurrent matrix side by side, both trained.

@@ -1,89 +1,111 @@
-"""The training step in Spyx 1.0, as its documentation writes it: `snn.Sequential`, `snn.run`, `optax.adam`.
+"""Spyx 1.0, in two ways: `python worker.py peers.spyx_step sequential` (or best).
 
-Spyx documents two compiled loops, `optimize.fit` (one dispatch a step) and `optimize.compile_fit` (a scan over
-staged batches, one dispatch a pass). The second is the faster one on a CPU, so it is the one timed here; it is
-spelled out from the same pieces (`optimize.backprop`, `lax.scan`), because `compile_fit` itself compiles anew at
-every call. Two choices also favor Spyx: the data lie time-major in memory as dense float32, and the decay is
-frozen (`LIF(beta=...)` would train it, which takes longer and is not asked of the others).
+sequential  As its documentation writes it: `snn.Sequential`, `snn.run`, `optax.adam`. Of its two compiled loops,
+            `optimize.fit` (one dispatch a step) and `optimize.compile_fit` (a scan over staged batches, one dispatch a
+            pass), it is the second, the faster one on a CPU; spelled out from the same pieces, because `compile_fit`
+            itself compiles anew at every call.
+best        What we found to be fastest on a CPU: the same, layer after layer; each Linear or convolution once for all
+            steps, and `snn.run` over the neurons alone.
 
-What differs from the other contestants: a spike is read from the membrane of the step before, so each hidden layer
-answers one step late, and the loss is Spyx's own, the cross-entropy of the sum (not the mean) over time.
+Two choices favor Spyx: the data lie time-major in memory as dense float32, and the decay is frozen (`LIF(beta=...)`
+would train it, which takes longer and is not asked of the others).
+
+What differs from the workload: a spike is read from the potential of the step before, so each spiking layer answers one
+step late; the reset acts on the decayed potential; the loss is Spyx's own, the cross-entropy of the sum (not the mean)
+over time; the surrogate is SuperSpike(25), its default. Its convolutions are channels-last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 import spyx
 import spyx.nn as snn
+from contestant import Contestant
 from flax import nnx
-from spyx import optimize
-from workload import Workload, inputs, targets, weights
+from peers import jax_steps
+from workload import Workload, inputs, weights
 
 
-def prepare(workload: Workload, *arguments: str) -> tuple[dict[str, str], Callable[[int], list[float]]]:
-    """Versions, and the run of k training steps that returns their losses."""
-    state, one_pass = make_pass(build(workload), workload)
+def prepare(workload: Workload, way: str = "sequential") -> Contestant:
+    """The contestant; way: sequential or best."""
+    graph, parameters, rest = nnx.split(build(workload), nnx.Param, ...)
+    over_time = {"sequential": lambda model, x: snn.run(model, x)[0], "best": layer_by_layer}[way]
 
-    def run(count: int) -> list[float]:
-        nonlocal state
-        if count % workload.batches:
-            raise ValueError(f"spyx takes whole passes over {workload.batches} batches, not {count} steps")
-        losses = []
-        for _ in range(count // workload.batches):
-            state, metrics = one_pass(state)
-            losses.append(metrics)
-        jax.block_until_ready((state, losses))
-        return [float(loss) for loss in jnp.concatenate(losses)]
+    def network(parameters: Any, x: jax.Array) -> jax.Array:
+        return over_time(nnx.merge(graph, parameters, rest), x)
 
-    return {name: version(name) for name in ("spyx", "flax", "jax", "jaxlib", "optax", "numpy")}, run
+    staged = inputs(workload)
+    if workload.kind == "conv":
+        staged = np.ascontiguousarray(np.moveaxis(staged, 3, -1))  # (batches, T, B, height, width, channels)
+    loss = spyx.fn.integral_crossentropy(smoothing=0.0, time_axis=0)
+    return jax_steps.contestant(workload, network, parameters, ("spyx", "flax"), loss, staged)
 
 
 def build(workload: Workload) -> snn.Sequential:
-    """Linear + LIF for each hidden layer, Linear + LI for the readout, with the workload's weights."""
-    rngs = nnx.Rngs(workload.seed)
-    layers: list[nnx.Module] = []
-    *hidden, _ = matrices = weights(workload)
-    for i, matrix in enumerate(matrices):
-        n, m = matrix.shape
-        linear = nnx.Linear(m, n, use_bias=False, rngs=rngs)
-        linear.kernel[...] = jnp.asarray(matrix.T)
-        neurons = (
-            snn.LIF((n,), workload.beta, workload.threshold, spyx.axn.superspike(), rngs=rngs)
-            if i < len(hidden)
-            else snn.LI((n,), workload.beta, rngs=rngs)
-        )
-        layers += [linear, frozen(neurons)]
+    """Linear or convolution and neurons for each layer, with the workload's weights."""
+    rngs, arrays = nnx.Rngs(workload.seed), weights(workload)
+    out = arrays.pop() if workload.trains else None
+    if workload.kind == "recurrent":
+        layers = [linear(arrays[0], rngs), recurrent(workload, arrays[1], rngs)]
+    elif workload.kind == "conv":
+        layers = []
+        for kernels, grid in zip(arrays, workload.grids, strict=True):
+            window = (workload.pool, workload.pool)
+            neurons = spiking(workload, (*grid, len(kernels)), rngs)
+            layers += [convolution(kernels, rngs), neurons, snn.SumPool(window, window, "VALID")]
+        layers.append(snn.Flatten())
+        side = tuple(size // workload.pool for size in workload.grids[-1])
+        out = out.reshape(len(out), -1, *side).transpose(0, 2, 3, 1).reshape(len(out), -1)
+    else:
+        layers = [] if arrays else [spiking(workload, workload.sizes, rngs)]
+        for matrix in arrays:
+            layers += [linear(matrix, rngs), spiking(workload, (len(matrix),), rngs)]
+    if out is not None:
+        layers += [linear(out, rngs), frozen(snn.LI((len(out),), workload.beta, rngs=rngs))]
     return snn.Sequential(*layers)
 
 
-def frozen(neurons: snn.LIF | snn.LI) -> snn.LIF | snn.LI:
+def layer_by_layer(model: snn.Sequential, x: jax.Array) -> jax.Array:
+    """Each layer over all time steps."""
+    steps_and_batch = x.shape[:2]
+    for layer in model.layers:
+        if hasattr(layer, "initial_state"):
+            x, _ = snn.run(layer, x)
+        else:
+            x = layer(x.reshape(-1, *x.shape[2:]))
+            x = x.reshape(*steps_and_batch, *x.shape[1:])
+    return x
+
+
+def linear(matrix: np.ndarray, rngs: nnx.Rngs) -> nnx.Linear:
+    n, m = matrix.shape
+    found = nnx.Linear(m, n, use_bias=False, rngs=rngs)
+    found.kernel[...] = jnp.asarray(matrix.T)
+    return found
+
+
+def convolution(kernels: np.ndarray, rngs: nnx.Rngs) -> nnx.Conv:
+    n, m, height, width = kernels.shape
+    found = nnx.Conv(m, n, (height, width), padding="VALID", use_bias=False, rngs=rngs)
+    found.kernel[...] = jnp.asarray(kernels.transpose(2, 3, 1, 0))
+    return found
+
+
+def spiking(workload: Workload, shape: tuple[int, ...], rngs: nnx.Rngs) -> snn.LIF:
+    return frozen(snn.LIF(shape, workload.beta, workload.threshold, spyx.axn.superspike(), rngs=rngs))
+
+
+def recurrent(workload: Workload, back: np.ndarray, rngs: nnx.Rngs) -> snn.RLIF:
+    found = snn.RLIF((len(back),), workload.beta, workload.threshold, spyx.axn.superspike(), rngs=rngs)
+    found.recurrent_w[...] = jnp.asarray(back.T)
+    return frozen(found)
+
+
+def frozen(neurons: Any) -> Any:
     """The same neurons with a decay that is no `nnx.Param`, hence not trained."""
     neurons.beta = nnx.Variable(neurons.beta[...])
     return neurons
-
-
-def make_pass(model: snn.Sequential, workload: Workload) -> tuple[Any, Callable[[Any], tuple[Any, jax.Array]]]:
-    """The first state of training, and the compiled pass over all batches: state -> (state, losses)."""
-    cross_entropy = spyx.fn.integral_crossentropy(smoothing=0.0, time_axis=0)
-    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
-
-    def loss(parameters: Any, batch: tuple[jax.Array, jax.Array]) -> jax.Array:
-        x, y = batch
-        traces, _ = snn.run(nnx.merge(graph, parameters, rest), x)
-        return cross_entropy(traces, y)
-
-    solver = optimize.backprop(optax.adam(workload.learning_rate))(loss, parameters)
-    key = jax.random.key(workload.seed)  # asked for by the interface; gradient descent draws nothing
-    staged = jnp.asarray(inputs(workload)), jnp.asarray(targets(workload))
-
-    @jax.jit
-    def one_pass(state: Any) -> tuple[Any, jax.Array]:
-        return jax.lax.scan(lambda state, batch: solver.step(state, batch, key), state, staged)
-
-    return solver.init(key), one_pass
