@@ -18,6 +18,7 @@ from neuroport.nir.contents import Finding, NirFile, NirGraph, NirNode
 from neuroport.nir.extension import of_graph, of_node
 from neuroport.nir.flat import flatten, place_delays
 from neuroport.nir.from_nir import SPIKING
+from neuroport.nir.platforms import PLATFORMS
 from neuroport.nir.presets import PRESETS, Preset
 from neuroport.nir.releases import WRITTEN
 from neuroport.nir.suiting import nested, suited
@@ -37,8 +38,9 @@ def write(
     that platform takes our steps, in the form that its importer understands (see ``suiting``); None: the model's own
     time constants. Where a platform knows one dt alone, times are scaled so that our steps are its steps. strict:
     refuse what NIR's standard cannot say (a subtractive reset, an adaptive threshold, ...) in place of putting it into
-    the file's metadata. Returns what only the metadata say, and which resets the
-    platform has not. Raises InvalidData, NotWritten.
+    the file's metadata. Returns what only the metadata say, and of a platform which resets it has not and what its
+    importer refuses or leaves out; what it runs otherwise than the file says is told by ``info``. Raises InvalidData,
+    NotWritten.
     """
     file = exported(model, parameters, numerics=numerics, strict=strict)
     save(path, file)
@@ -80,7 +82,21 @@ def exported(
     graph = replace(graph, nodes={**graph.nodes, **described})
     if preset is not None and preset.nests:
         graph = nested(graph)
+    if preset is not None and target is not None:
+        findings += _refusals(graph, preset, target.dt)
     return NirFile(replace(graph, metadata=of_graph(model, graph)), WRITTEN, tuple(findings))
+
+
+def _refusals(graph: NirGraph, preset: Preset, dt: float) -> list[Finding]:
+    """What the platform that will read the file refuses, drops or fails at, as the table of platforms has it."""
+    platform = PLATFORMS.get(preset.name)
+    if platform is None:
+        return []
+    flat = flatten(graph)
+    claims = [(name, platform.node(node, dt)) for name, node in flat.nodes.items()]
+    cyclic = bool(place_delays(flat, lambda name: False, lambda name: True).delays)
+    claims += [("", claim) for claim in platform.whole(graph, cyclic)]
+    return [Finding(name, f"{preset.name}: {claim.reason}") for name, claim in claims if claim.level == "unsupported"]
 
 
 def _other_resets(program: Program, preset: Preset, nodes: Mapping[str, NirNode]) -> list[Finding]:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from neuroport.errors import Invalid, InvalidData, Problem
 from neuroport.model.graph import Model
+from neuroport.nir.codec.marks import written_name
 from neuroport.nir.contents import Fields, NirGraph, NirNode
 
 FORMAT = 1
@@ -100,6 +102,29 @@ def _by_name(graph: NirGraph) -> Iterator[tuple[str, NirNode]]:
             yield name, node
 
 
+def _true_names(graph: NirGraph, names: Any) -> NirGraph:
+    """The graph under the names that neuroport gave it: nir, writing it anew, keeps ``a%2Fb`` and not the true name."""
+    held = set(_names(graph))
+    lost = {name for name in names if isinstance(name, str)} - held if isinstance(names, list) else set()
+    written = {written_name(name, ()): name for name in sorted(lost)}
+    back = {name: written.get(name, name) for name in held}
+    return _renamed(graph, back) if set(back.values()) != held else graph
+
+
+def _names(graph: NirGraph) -> Iterator[str]:
+    for name, node in graph.nodes.items():
+        yield name
+        if isinstance(node, NirGraph):
+            yield from _names(node)
+
+
+def _renamed(graph: NirGraph, names: Mapping[str, str]) -> NirGraph:
+    nodes = {names[name]: _renamed(node, names) if isinstance(node, NirGraph) else node
+             for name, node in graph.nodes.items()}
+    edges = tuple((names.get(source, source), names.get(target, target)) for source, target in graph.edges)
+    return replace(graph, nodes=nodes, edges=edges)
+
+
 def restored(graph: NirGraph) -> tuple[Model, dict[str, Array]]:
     """The model that neuroport wrote, with the parameters that stand there now.
 
@@ -109,6 +134,7 @@ def restored(graph: NirGraph) -> tuple[Model, dict[str, Array]]:
     assert said is not None
     if said.get("format") != FORMAT:
         raise _changed("", f"it is of format {said.get('format')!r}, this neuroport knows {FORMAT}")
+    graph = _true_names(graph, said.get("nodes", ()))
     if said.get("shape") != shape_of(graph):
         raise _changed("", "nodes or edges were changed since neuroport wrote it")
     nodes, arrays = {}, {}

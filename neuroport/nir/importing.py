@@ -100,13 +100,13 @@ def _readings(
     found, open_resets, open_dt = {}, [], []
     for name, node in flat.nodes.items():
         preset = presets[name]
-        if preset is None:
-            open_dt += [name] if dt is None and node.type in TIMED else []  # asked for together with numerics
-            continue
-        chosen = resets[name] or preset.reset
+        chosen = resets[name] or (preset and preset.reset)
         if chosen is None and node.type in SPIKING:
             chosen = "hard" if subtracts(file.version) is False else None
             open_resets += [name] if chosen is None else []
+        if preset is None:
+            open_dt += [name] if dt is None and node.type in TIMED else []  # asked for together with numerics
+            continue
         if dt is None and (node.type in TIMED or (node.type in ("I", "IF") and preset.charge == "second")):
             open_dt.append(name)
         found[name] = Reading(preset, chosen or "soft", dt, time_unit)
@@ -120,6 +120,8 @@ def _readings(
                  else f"its version is {file.version!r:.60}" if file.version else "the file has no version")
         wrong = f"this file does not say what a spike's reset does ({listed(open_resets, 4)}); {meant}"
         mend = "pass reset='soft' (v - v_threshold) or reset='hard' (to v_reset)"
+        decide = [repr(one.name) for one in PRESETS.values() if one.reset] if neurons else []
+        mend += f"; these numerics have one of their own: {', '.join(decide)}" if decide else ""
         problems.append(Problem("reset", wrong, mend))
     if open_dt:
         wrong = f"a file does not say how long a step is ({listed(open_dt, 4)})"

@@ -62,6 +62,17 @@ def test_nir_reads_a_file_of_ours_strictly(name, tmp_path):
     assert len(graph.nodes) >= len(NETWORKS[name]().nodes)
 
 
+@pytest.mark.parametrize("numerics", [None, "snntorch"])
+def test_a_file_that_nir_has_written_anew_is_read_as_before_whatever_its_names(numerics, tmp_path):
+    layers = {"a/b": npt.Linear(4), "a/c": npt.Recurrent(npt.Linear(4), npt.LIF(8 * DT)), ".": npt.Linear(2)}
+    model = npt.Model.sequential(3, DT, layers)
+    parameters = npt.init(model, 3)
+    npt.nir.write(tmp_path / "ours.nir", model, parameters, numerics=numerics)
+    nir.write(tmp_path / "anew.nir", nir.read(tmp_path / "ours.nir"))
+    again, found = npt.nir.read(tmp_path / "anew.nir")
+    assert again == model and all(np.array_equal(found[key], value) for key, value in parameters.items())
+
+
 def standard_alone(file):
     """The file as another tool would hand it on: without our metadata."""
     nodes = {name: replace(node, metadata={}) for name, node in file.graph.nodes.items()}

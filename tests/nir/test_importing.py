@@ -69,6 +69,13 @@ def test_a_file_that_leaves_everything_open_is_asked_about_with_the_choices():
     assert "dt=" in said
 
 
+def test_all_that_a_file_leaves_open_is_asked_for_at_once():
+    said = problems(simple(lif(), version="1.0.4"))
+    assert all(f"- {what}: " in said for what in ("numerics", "reset", "dt"))
+    assert "these numerics have one of their own: 'sinabs', 'spyx', 'nengo'" in said
+    assert "- reset: " not in problems(simple(lif(), version="1.0.4"), reset="hard")
+
+
 def test_the_version_of_a_file_says_what_its_reset_means_from_1_0_6_on():
     for version, meant in (("1.0.6", "hard"), ("1.0.8", "hard"), ("1.1", "hard")):
         assert imported(simple(lif(), version=version), "norse", 1e-3).model.numerics.reset == meant

@@ -118,3 +118,11 @@ def test_a_reset_that_the_platform_has_not_is_told(platform, words, tmp_path):
     model = npt.Model.sequential(3, 1e-3, {"fc": npt.Linear(4), "cell": neuron})
     told = npt.nir.write(tmp_path / "a.nir", model, npt.init(model, 0), numerics=platform)
     assert [one.path for one in told if words in one.words] == ["cell"]
+
+
+@pytest.mark.parametrize(("platform", "words"), [
+    ("snntorch", "its importer refuses it"), ("norse", "leaves it out without a word"), (None, None)])
+def test_what_the_importer_refuses_or_leaves_out_is_told(platform, words, tmp_path):
+    model = npt.Model.sequential(3, 1e-4, {"fc": npt.Linear(4), "out": npt.LI(tau=10e-3)})
+    told = npt.nir.write(tmp_path / "a.nir", model, npt.init(model, 0), numerics=platform)
+    assert [(one.path, words in one.words) for one in told] == ([("out", True)] if platform else [])
