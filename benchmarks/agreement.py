@@ -1,0 +1,127 @@
+"""Whether a contestant computes what it says: its outputs against neuroport's float64 reference, before it is timed.
+
+Float32 sums in another order move a potential in its last digits. Where one stands at the threshold that decides a
+spike, and from there on the runs part, on any two machines. So the reference records how far every potential stood
+from its threshold: until the first step in which one was nearer than `NEAR`, a sample's outputs must agree. Over the
+whole run it is only said how many are equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from contestants import Entry
+from neuroport_step import build, parameters
+from workload import Workload, inputs
+
+from neuroport import api
+from neuroport.compare.agreement import from_threshold, needed_for_threshold
+from neuroport.model.numerics import Numerics
+from neuroport.program.lower import lower
+
+NEAR = 1e-5  # of the threshold
+APART = 1e-4  # ||outputs - reference|| / ||reference|| of potentials, before rounding can tip a spike
+LONG_ENOUGH = 0.01  # of all steps: on fewer than these nothing is shown
+
+
+class Disagrees(Exception):
+    """A contestant that says it computes these equations, and does not."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the reference gives. outputs: (T, B, values). until: (B,) steps before rounding can tip a spike."""
+
+    outputs: np.ndarray
+    until: np.ndarray
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outputs against the reference.
+
+    equal: share of equal values over the whole run, of potentials those within `APART` of the largest. apart: relative
+    distance before rounding can tip a spike, where `clear` is the share of steps. claimed: whether the contestant is
+    held to it; reason: why not, or why it fails. agrees: None where nothing is claimed.
+    """
+
+    equal: float
+    apart: float
+    clear: float
+    agrees: bool | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.agrees is False:
+            return f"disagrees: {self.reason}"
+        if self.agrees is None:
+            return f"semantics differ: {self.reason}"
+        return "equal" if self.equal == 1 else f"{100 * min(self.equal, 0.99999):.3f} % equal"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "words": str(self)}
+
+
+def expected(workload: Workload, numerics: Numerics, precision: str) -> Expected:
+    """The reference's outputs of the first batch; precision: of products, as the contestant takes them."""
+    model = build(workload, numerics)
+    program, arrays = lower(model), parameters(workload)
+    spiking = {name: bound for name, bound in program.neurons.items() if bound.neuron.spiking}
+    wanted = {name: needed_for_threshold(bound, arrays) for name, bound in spiking.items()}
+    record = [(name, what) for name, needed in wanted.items() for what in needed or ()]
+    exact = None if precision == "float32" else precision
+    found = api.run(model, arrays, inputs(workload)[0], "reference", record, precision=exact)
+    traces = {f"{name}.{what}": trace for name, its in found.records.items() for what, trace in its.items()}
+    until = np.full(workload.batch, workload.steps)
+    for bound in spiking.values():
+        for sample in range(workload.batch):
+            known = from_threshold(bound, arrays, traces, sample)
+            assert known is not None  # a LIF's threshold is a number
+            near = (known.distance <= NEAR * np.abs(known.threshold)).reshape(workload.steps, -1).any(1)
+            if near.any():
+                until[sample] = min(until[sample], int(near.argmax()))
+    return Expected(found.outputs.reshape(*found.outputs.shape[:2], -1), until)
+
+
+def judged(outputs: np.ndarray, against: Expected, spikes: bool, differs: str = "") -> Verdict:
+    """outputs: of the first batch, (T, B, values). spikes: zeros and ones, else potentials. differs: no claim, why."""
+    if outputs.shape != against.outputs.shape:
+        reason = f"the outputs have shape {outputs.shape}, not {against.outputs.shape}"
+        return Verdict(0.0, float("inf"), 0.0, None if differs else False, differs or reason)
+    found, exact = np.asarray(outputs, np.float64), against.outputs
+    within = 0.0 if spikes else APART * float(np.abs(exact).max())
+    equal = float((np.abs(found - exact) <= within).mean())
+    inside = np.arange(len(exact))[:, None] < against.until  # (T, B)
+    clear = float(inside.mean())
+    size = float(np.linalg.norm(exact[inside])) or 1.0
+    apart = float(np.linalg.norm(found[inside] - exact[inside])) / size
+    if differs:
+        return Verdict(equal, apart, clear, None, differs)
+    if clear < LONG_ENOUGH:
+        return Verdict(equal, apart, clear, False, f"only {clear:.1%} of the steps are clear of rounding")
+    limit = 0.0 if spikes else APART
+    if not apart <= limit:  # NaN is far
+        return Verdict(equal, apart, clear, False, f"outputs differ by {apart:.1e} of their size before any rounding")
+    return Verdict(equal, apart, clear, True)
+
+
+class References:
+    """The reference's outputs, each computed once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Any, Expected] = {}
+
+    def verdict(self, entry: Entry, workload: Workload, outputs: np.ndarray) -> Verdict | None:
+        """Of a contestant's outputs; None for one that is no network. Raises Disagrees where it claims to agree."""
+        if entry.numerics is None:
+            return None
+        key = (workload, entry.numerics.to_json(), entry.precision)
+        if key not in self._found:
+            self._found[key] = expected(workload, entry.numerics, entry.precision)
+        flat = outputs.reshape(*outputs.shape[:2], -1)
+        found = judged(flat, self._found[key], not workload.trains, entry.differs.get(workload.kind, ""))
+        if found.agrees is False:
+            raise Disagrees(found.reason)
+        return found
