@@ -25,6 +25,7 @@ from neuroport.errors import (
     UnknownEngine,
     UnsupportedModel,
     UnusableFolder,
+    UnusualValue,
 )
 from neuroport.model.augmentation import (
     Augmentation,
@@ -136,17 +137,17 @@ __all__ = [
     "Checkpoints", "Constant", "ConstantRate", "Conv1d", "Conv2d", "Cosine", "Crop", "CrossEntropy", "CubaLI",
     "CubaLIF", "Data", "Delay", "Dropout", "DuplicateEngine", "EarlyStopping", "Edge", "EngineUnavailable",
     "Evaluation", "Experiment", "Exponential", "Flatten", "FluctuationDriven", "Gaussian", "I", "IF", "Initializer",
-    "Input", "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal",
-    "Linear", "Lion", "Loss", "Metric", "MissingPackage", "Mix", "Model", "Neuron", "NeuroportError", "Node",
-    "NoSuchView", "NoiseSpikes", "Normal", "NotWritten", "Numerics", "Optimizer", "Orthogonal", "Output", "Parameter",
+    "Input", "InvalidData", "InvalidExperiment", "InvalidModel", "KaimingUniform", "LI", "LIF", "LecunNormal", "Linear",
+    "Lion", "Loss", "Metric", "MissingPackage", "Mix", "Model", "Neuron", "NeuroportError", "Node", "NoSuchView",
+    "NoiseSpikes", "Normal", "NotWritten", "Numerics", "Optimizer", "Orthogonal", "Output", "Parameter",
     "ParameterRegularizer", "Plateau", "RMSprop", "RateBounds", "RateL1", "RateL2", "RateMSE", "Recurrent",
     "Regularizer", "Run", "SGD", "Scale", "Schedule", "Sigmoid", "SpikeCountMSE", "SpikeDropout", "SpikeRegularizer",
     "SpikingNeuron", "StepDecay", "StraightThrough", "SumPool2d", "SuperSpike", "Surrogate", "TET",
     "TemporalCrossEntropy", "Thinning", "Threshold", "Time", "TimeJitter", "TimeShift", "TimeStretch", "TopK",
     "TraceMSE", "Training", "TrainingDiverged", "Triangular", "Uniform", "UnknownDevice", "UnknownEngine",
-    "UnsupportedModel", "UnusableFolder", "Value", "VanRossum", "Warmup", "WeightL1", "WeightL2", "XavierUniform",
-    "callbacks", "compile", "data", "engines", "evaluate", "fit", "gradients", "init", "json_schema", "nir", "ops",
-    "plot", "run", "__version__",
+    "UnsupportedModel", "UnusableFolder", "UnusualValue", "Value", "VanRossum", "Warmup", "WeightL1", "WeightL2",
+    "XavierUniform", "callbacks", "compile", "data", "engines", "evaluate", "fit", "gradients", "init", "json_schema",
+    "nir", "ops", "plot", "run", "__version__",
 ]
 
 

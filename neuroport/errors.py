@@ -155,3 +155,7 @@ class TrainingDiverged(NeuroportError):
     """A loss became NaN or infinite; the message names the epoch and what to try."""
 
     exit_code = 1
+
+
+class UnusualValue(UserWarning):
+    """A model has a time constant that is hardly meant, such as 20 seconds; it runs as it stands."""

@@ -16,6 +16,7 @@ from neuroport.cli.engines import engines
 from neuroport.cli.evaluate import evaluate
 from neuroport.cli.nir import nir
 from neuroport.cli.options import examples
+from neuroport.cli.output import plain_warnings
 from neuroport.cli.plot import plot
 from neuroport.cli.simulate import simulate
 from neuroport.cli.train import train
@@ -87,6 +88,7 @@ app.command(epilog=examples("neuroport doctor", "neuroport doctor --json"))(doct
 
 def main() -> None:
     """Run the command line."""
+    plain_warnings()
     try:
         app()
     except NeuroportError as error:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
+
+from neuroport.errors import UnusualValue
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,3 +45,16 @@ def console(stderr: bool = False) -> Console:
 
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, highlight=False, width=None if terminal else WIDTH)
+
+
+def plain_warnings() -> None:
+    """From here on, what is unusual about a model is a sentence on standard error, without Python's file and line."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, UnusualValue):
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            usual(message, category, *where, **more)
+
+    warnings.showwarning = show

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
@@ -10,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from neuroport.errors import NeuroportError, Problem
+from neuroport.errors import NeuroportError, Problem, UnusualValue
 from neuroport.model.check import check, infer_shapes
 from neuroport.model.description import Description, nested, problems_of
 from neuroport.model.kinds import Member
@@ -18,6 +19,7 @@ from neuroport.model.neurons import Neuron
 from neuroport.model.nodes import AnyNode, Misfit, Node, ParameterSpec
 from neuroport.model.numerics import Numerics
 from neuroport.model.sequence import expand
+from neuroport.model.unusual import caller, unusual
 from neuroport.model.values import Shape
 
 
@@ -121,6 +123,8 @@ class Model(Description):
         problems = check(model.nodes, model.edges, model.dt, model.numerics)
         if problems:
             raise nested(problems)
+        for sentence in unusual(model.nodes, model.dt):
+            warnings.warn(sentence, UnusualValue, stacklevel=caller())
         return model
 
     @cached_property

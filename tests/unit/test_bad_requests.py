@@ -445,3 +445,20 @@ def test_true_and_false_stay_what_they_are_where_they_belong() -> None:
     data = npt.Data(source="mine", options={"shuffle": True, "parts": [1, False]})
     assert data.options == {"shuffle": True, "parts": [1, False]}
     assert npt.Model.from_yaml("{input: 4, dt: 1, layers: [{type: Linear, out_features: 2, bias: off}]}").parameters
+
+
+@pytest.mark.parametrize(("layers", "dt", "words"), [
+    ([npt.LIF(20)], 1e-3, "0_lif.tau is 20 s, 20,000 steps .* 20 ms are tau=0.02"),
+    ([npt.CubaLIF(5e-3, [20e-3, 20.0, 30.0])], 1e-3, "0_cubalif.tau_mem is 30 s"),
+    ([npt.LIF(20e-3)], 1.0, "0_lif.tau is 0.02 s: after one step of dt = 1 s nothing is left"),
+])
+def test_times_that_are_hardly_meant_are_warned_of_once_each(layers, dt, words):
+    with pytest.warns(npt.UnusualValue, match=words) as said:
+        npt.Model.sequential(3, dt, layers)
+    assert [one.filename for one in said] == [__file__]
+
+
+@pytest.mark.parametrize(("neuron", "dt"), [
+    (npt.LIF(20), 1.0), (npt.ALIF(20e-3, tau_adapt=2.0), 1e-3), (npt.LIF(1e-3), 2e-3), (npt.LIF.from_decay(0.9), 1.0)])
+def test_times_in_units_of_ones_own_and_slow_adaptation_warn_of_nothing(neuron, dt):
+    assert npt.Model.sequential(3, dt, [neuron]).dt == dt
