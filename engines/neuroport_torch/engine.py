@@ -44,7 +44,7 @@ class TorchEngine(Engine):
 
     def capabilities(self, device: str | None = None) -> Capabilities:
         optimizers = {f"optimizer.{kind.__name__}": FULL for kind in OPTIMIZERS}
-        features = {**stepping_engine(LAYERS), **optimizers, "truncate": FULL}
+        features = {**stepping_engine(LAYERS), **optimizers, "truncate": FULL, "checkpointing": FULL}
         return Capabilities(features, precisions=tuple(PRECISIONS))
 
     def compile(self, program: Program, options: Options) -> TorchExecutable:

@@ -26,6 +26,7 @@ from neuroport.program.objective import (
 )
 from neuroport_torch import lion, products
 from neuroport_torch.arena import Arena
+from neuroport_torch.checkpoint import chunk_steps, run_in_chunks
 from neuroport_torch.runner import Compiled, Noise
 from neuroport_torch.staging import Staged, unpack
 
@@ -182,9 +183,14 @@ def activity(
     parts: list[Tensors] = []
     for window in windows(len(next(iter(inputs.values()))), training.truncate):
         now = {name: x[window] for name, x in inputs.items()}
-        ran = compiled.run(parameters, state, now, arena, masks=masks, wanted=names)
-        parts.append({name: ran.values[name].flatten(2) for name in names})
-        state = {name: value.detach() for name, value in ran.state.items()}
+        if training.checkpoint_steps is None:
+            ran = compiled.run(parameters, state, now, arena, masks=masks, wanted=names)
+            values, after = ran.values, ran.state
+        else:
+            steps = chunk_steps(len(next(iter(now.values()))), training.checkpoint_steps)
+            values, after = run_in_chunks(compiled, steps, parameters, state, now, arena, masks, names)
+        parts.append({name: values[name].flatten(2) for name in names})
+        state = {name: value.detach() for name, value in after.items()}
     return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in names}
 
 

@@ -42,8 +42,9 @@ class Training(Description):
     learning_rates: factors of the learning rate by parameter name or pattern ("*.tau_mem": 0.1); the first
     that matches counts. clip_norm bounds the gradient's global norm. accumulate: so many batches make one
     step of the optimizer, by the mean gradient over their samples. truncate: the gradient through time is cut
-    every so many steps (truncated BPTT); the loss still sees the whole run. early_stopping: None trains all
-    epochs.
+    every so many steps (truncated BPTT); the loss still sees the whole run. checkpoint_steps: only states every so
+    many steps are kept for the gradient, "sqrt" for the square root of all, and the steps between run a second time;
+    less memory, the same gradient. early_stopping: None trains all epochs.
     """
 
     error_class: ClassVar[type[Invalid]] = InvalidExperiment
@@ -60,6 +61,7 @@ class Training(Description):
     clip_norm: float | None = Field(None, gt=0)
     accumulate: int = Field(1, gt=0)
     truncate: int | None = Field(None, gt=0)
+    checkpoint_steps: Annotated[int, Field(gt=0)] | Literal["sqrt"] | None = None
     early_stopping: EarlyStopping | None = None
 
     @field_validator("regularizers", "metrics", "augmentation", mode="before")

@@ -97,3 +97,5 @@ def _training(program: Program, training: Training) -> Iterable[Need]:
         yield Need("training.accumulate", "accumulate", "accumulation of gradients")
     if training.truncate is not None:
         yield Need("training.truncate", "truncate", "truncation of the gradient through time")
+    if training.checkpoint_steps is not None:
+        yield Need("training.checkpoint_steps", "checkpointing", "states kept at checkpoints alone")

@@ -148,4 +148,5 @@ CATALOG: list[Feature] = [
     Feature("learning_rates", _plain, Training(learning_rates={"*.weight": 0.5})),
     Feature("accumulate", _plain, Training(accumulate=2)),
     Feature("truncate", _plain, Training(truncate=2)),
+    Feature("checkpointing", _plain, Training(checkpoint_steps=2)),
 ]

@@ -21,7 +21,7 @@ FAMILIES = {
     "node", "neuron", "loop", "edge", "several_inputs", "several_outputs", "gradients", "trainable", "surrogate",
     "loss", "regularizer", "optimizer", "schedule", "metric", "clip_norm", "learning_rates", "accumulate",
     "truncate", "augmentation", "precision", "discretization", "comparison", "reset", "reset_delay", "reset_rule",
-    "reset_gradient", "multi_spike", "output_delay", "bias_on", "several_devices",
+    "reset_gradient", "multi_spike", "output_delay", "bias_on", "several_devices", "checkpointing",
 }
 PLAIN = next(case for case in CASES if case.name == "LIF")
 SEVERAL = next(case for case in CASES if case.name == "two inputs, two outputs")
