@@ -117,5 +117,6 @@ LAYERS: dict[str, Layer] = {
 
 # the same with products in bfloat16
 ROUNDED: dict[str, Layer] = {
-    **LAYERS, "Linear": _by_autograd(rounded(_linear)), **dict.fromkeys(("Conv1d", "Conv2d"), _by_autograd(rounded(_conv))),
+    **LAYERS, "Linear": _by_autograd(rounded(_linear)), "Conv1d": _by_autograd(rounded(_conv)),
+    "Conv2d": _by_autograd(rounded(_conv)),
 }

@@ -1,11 +1,11 @@
-"""y = x W^T + b over all T x B, in the cheapest of three ways.
+"""y = x W^T + b over all T x B, in the cheapest of several ways.
 
     events    CPU, with numba: x is mostly zeros, as spikes are
-    onednn    CPU, float32, large: half the time of MKL's product on AMD processors
+    onednn    CPU, large and dense: see ``dense.py``
     torch     everything else
 
-Which one is taken depends on shapes and on the share of zeros, never on a clock: equal inputs give
-equal bits.
+Which one is taken depends on the share of zeros and on shapes, and for a class of shapes on what was once
+measured on this machine: equal inputs give equal bits.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ import numpy as np
 import torch
 
 from neuroport_torch.arena import Arena
+from neuroport_torch.dense import ROWS, dense, way
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.layers import LAYERS, ROUNDED
 from neuroport_torch.precision import bfloat16
 
 Tensor = torch.Tensor
 LARGE = 2**22  # multiplications below which a plain product is as good
-LONG = 64  # terms of each sum below which oneDNN gains nothing
+VALUES = 2**14  # grain of rounding for a thread
 DENSE = 0.15  # share of events above which the dense product is cheaper
-ROWS = 64  # grain of work for a thread
 
 HAS_NUMBA = find_spec("numba") is not None
-HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def linear(
@@ -42,31 +41,8 @@ def linear(
         own = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         return (ROUNDED if rounded else LAYERS)["Linear"].apply(None, own, x), "torch"
     events = Events.of(x, arena, rounded)
-    way = "events" if events is not None else "onednn" if _onednn(x) else "torch"
-    return _Linear.apply(x, weight, bias, events, arena, rounded), way
-
-
-def _onednn(x: Tensor) -> bool:
-    return HAS_ONEDNN and x.dtype == torch.float32 and x.shape[1] >= LONG
-
-
-def dense(x: Tensor, weight: Tensor, arena: Arena) -> Tensor:
-    """x (M, K) times weight (N, K) transposed, a large product on the CPU."""
-    # other threads record for autograd, whatever this one does
-    x, weight = x.detach(), weight.detach()
-    into = arena.empty((len(x), len(weight)), x.dtype, x.device)
-    if _onednn(x):
-        weight = weight.contiguous()
-
-        def rows(lo: int, hi: int) -> None:
-            into[lo:hi] = torch.ops.mkldnn._linear_pointwise(x[lo:hi], weight, None, "none", [], "")
-    else:
-
-        def rows(lo: int, hi: int) -> None:
-            torch.mm(x[lo:hi], weight.t(), out=into[lo:hi])
-
-    over(len(x), ROWS, rows)
-    return into
+    taken = "events" if events is not None else way(x, weight)
+    return _Linear.apply(x, weight, bias, events, arena, rounded), taken
 
 
 class Events:
@@ -121,8 +97,8 @@ class Events:
         into = y.numpy()
         over(len(into), ROWS, lambda lo, hi: gather(self.start, self.index, self.value, chunks, b, into, lo, hi))
 
-    def outer(self, dy: Tensor, rounded: bool = False) -> Tensor:
-        """dW (N, K) = dy^T x, from dy (M, N). rounded: dy counts as the nearest bfloat16."""
+    def outer(self, dy: Tensor) -> Tensor:
+        """dW (N, K) = dy^T x, from dy (M, N)."""
         d, sheaves = dy.detach().contiguous().numpy(), -(-self.shape[0] // SHEAF)
         place, order = np.empty((sheaves, self.shape[1] + 1), np.int64), np.empty(len(self.index), np.int16)
         over(sheaves, 1, lambda lo, hi: sort(self.start, self.index, lo, hi, place, order))
@@ -131,7 +107,7 @@ class Events:
             value, of = np.empty_like(value), value
             over(sheaves, 1, lambda lo, hi: sorted_values(self.start, self.index, of, lo, hi, place, value))
         dw = np.empty((d.shape[1], self.shape[1]), d.dtype)
-        over(len(dw), LANES, lambda lo, hi: scatter(place, order, value, d, rounded, dw, lo, hi))
+        over(len(dw), LANES, lambda lo, hi: scatter(place, order, value, d, dw, lo, hi))
         return torch.from_numpy(dw)
 
 
@@ -171,6 +147,16 @@ class Bits:
         return x
 
 
+def operand(x: Tensor, arena: Arena) -> Tensor:
+    """x, large, rounded to bfloat16."""
+    if not HAS_NUMBA or x.dtype != torch.float32 or not x.is_contiguous():
+        return bfloat16(x)
+    into = arena.empty(tuple(x.shape), x.dtype, x.device)
+    given, rounded = x.detach().view(-1).numpy(), into.view(-1).numpy()
+    over(len(given), VALUES, lambda lo, hi: round_values(given, rounded, lo, hi))
+    return into
+
+
 def _binary(values: np.ndarray) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
@@ -184,7 +170,7 @@ class _Linear(torch.autograd.Function):
     ) -> Tensor:
         ctx.biased, ctx.arena, ctx.rounded = bias is not None, arena, rounded
         if rounded:
-            x, weight = x if events is not None else bfloat16(x), bfloat16(weight)
+            x, weight = x if events is not None else operand(x, arena), bfloat16(weight)
         ctx.kept = events if events is not None else Bits.of(x)
         ctx.save_for_backward(weight, *([x] if ctx.kept is None else []))
         if events is None:
@@ -201,7 +187,7 @@ class _Linear(torch.autograd.Function):
         dx = dw = db = None
         if ctx.biased and ctx.needs_input_grad[2]:
             db = dy.sum(0)  # a bias is added: its gradient is no product
-        dy = bfloat16(dy) if ctx.rounded else dy
+        dy = operand(dy, ctx.arena) if ctx.rounded else dy
         if ctx.needs_input_grad[0]:
             dx = dense(dy, weight.t(), ctx.arena)
         if ctx.needs_input_grad[1] and isinstance(ctx.kept, Events):
@@ -214,3 +200,4 @@ class _Linear(torch.autograd.Function):
 if HAS_NUMBA:
     from neuroport_torch.kernels.events import SHEAF, enumerate_bits, fetch, gather, mark, scatter, sort, sorted_values
     from neuroport_torch.kernels.lanes import LANES
+    from neuroport_torch.kernels.rounding import round_values

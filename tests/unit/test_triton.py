@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton", reason="triton is made for Linux, and comes with torch's GPU builds")
 
 from neuroport_torch import runner  # noqa: E402
-from neuroport_torch.kernels import triton_tiles  # noqa: E402
+from neuroport_torch.kernels import measured  # noqa: E402
 from neuroport_torch.kernels.load import load  # noqa: E402
 from neuroport_torch.kernels.loop_source import parts_of  # noqa: E402
 from neuroport_torch.kernels.numba import kept_names  # noqa: E402
@@ -175,17 +175,17 @@ def test_a_tile_is_measured_once_and_kept(monkeypatch, tmp_path):
         call()
         return 1.0 if tried[-1] == best else 2.0
 
-    monkeypatch.setattr(triton_tiles, "folder", lambda: tmp_path)
+    monkeypatch.setattr(measured, "folder", lambda: tmp_path)
     monkeypatch.setattr(triton.testing, "do_bench", bench)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     assert tile_for("a kernel", device, 1000, tried.append) == USUAL and not tried
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     assert tile_for("a kernel", device, 1000, tried.append) == best and tried == list(TABLE)
-    triton_tiles._chosen.clear()  # as in another process
+    measured._chosen.clear()  # as in another process
     assert tile_for("a kernel", device, 1023, tried.append) == best and len(tried) == len(TABLE)
     assert tile_for("a kernel", device, 1024, tried.append) == best and len(tried) == 2 * len(TABLE)
-    triton_tiles._chosen.clear()
+    measured._chosen.clear()
 
 
 def test_kernels_are_for_gpus_of_the_tested_kinds(monkeypatch):

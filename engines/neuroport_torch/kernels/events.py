@@ -17,13 +17,6 @@ KEPT = folder() is not None  # numba refuses to cache where it cannot write
 SHEAF = 128  # rows whose events are sorted by column: LANES columns of them fit into the first cache
 
 
-@njit(nogil=True, error_model="numpy", inline="always")
-def nearest(b):
-    """float32, by its bits, to the nearest bfloat16, ties to even; NaN stays."""
-    up = (b + np.uint32(0x7FFF) + (b >> np.uint32(16) & np.uint32(1))) & np.uint32(0xFFFF0000)
-    return np.uint32(up) if b & np.uint32(0x7FFFFFFF) <= np.uint32(0x7F800000) else b
-
-
 @njit(nogil=True, error_model="numpy", cache=KEPT)
 def mark(x, lo, hi, bits, count):
     """Which entries of rows lo to hi of x (M, K) are not zero: bits (M, K / 64), count (M,).
@@ -126,14 +119,10 @@ def sorted_values(start, index, value, lo, hi, place, moved):
 
 
 @njit(nogil=True, error_model="numpy", cache=KEPT)
-def scatter(place, order, value, dy, rounded, dw, lo, hi):
-    """Columns lo to hi of dW = dy^T x, x as sorted events. dy (M, N). dw: (N, K), of which those rows are written.
-
-    rounded: dy, float32, counts as the nearest bfloat16.
-    """
+def scatter(place, order, value, dy, dw, lo, hi):
+    """Rows lo to hi of dW = dy^T x, x as sorted events; dy (M, N), dw (N, K). value: None where all are 1."""
     k = dw.shape[1]
     part, chunk = np.empty((SHEAF, LANES), dw.dtype), np.empty((k, LANES), dw.dtype)
-    bits = part.view(np.uint32)
     for first in range(lo, hi, LANES):
         width = min(LANES, hi - first)
         chunk[:] = 0
@@ -143,15 +132,12 @@ def scatter(place, order, value, dy, rounded, dw, lo, hi):
                 d, into = dy[m, first : first + width], part[m - s * SHEAF]
                 for o in range(width):
                     into[o] = d[o]
-                if rounded:
-                    of = bits[m - s * SHEAF]
-                    for o in range(width):
-                        of[o] = nearest(of[o])
             at = place[s]
             for j in range(k):
                 if at[j] < at[j + 1]:
                     add_rows(chunk[j], part, order, value, at[j], at[j + 1])
-        for o in range(width):
-            row = dw[first + o]
-            for j in range(k):
-                row[j] = chunk[j, o]
+        for j in range(0, k, 16):  # a few at a time, so that neither side leaves the first cache
+            for o in range(width):
+                row = dw[first + o]
+                for i in range(j, min(j + 16, k)):
+                    row[i] = chunk[i, o]

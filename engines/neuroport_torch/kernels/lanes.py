@@ -58,6 +58,30 @@ def how_many(typing: Any, word: Any) -> Any:
 
 
 @intrinsic
+def round_lanes(typing: Any, values: Any, into: Any, first: Any) -> Any:
+    """into[first : first + LANES], float32, becomes the nearest bfloat16 to values there, ties to even."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = ir.VectorType(ir.IntType(32), LANES)
+
+        def every(number: int) -> Any:
+            return ir.Constant(bits, [number] * LANES)
+
+        def at(place: int) -> Any:
+            data = context.make_array(signature.args[place])(context, builder, arguments[place]).data
+            return builder.bitcast(builder.gep(data, [arguments[2]]), bits.as_pointer())
+
+        given = builder.load(at(0), align=4)
+        odd = builder.and_(builder.lshr(given, every(16)), every(1))
+        up = builder.and_(builder.add(builder.add(given, every(0x7FFF)), odd), every(0xFFFF0000))
+        number = builder.icmp_unsigned("<=", builder.and_(given, every(0x7FFFFFFF)), every(0x7F800000))
+        builder.store(builder.select(number, up, every(0x7FC00000)), at(1), align=4)  # NaN stays one
+        return context.get_dummy_value()
+
+    return types.void(values, into, types.intp), build
+
+
+@intrinsic
 def add_rows(typing: Any, sums: Any, rows: Any, index: Any, value: Any, first: Any, last: Any) -> Any:
     """sums[:LANES] += rows[index[i]], in the order of i = first .. last; times value[i], unless value is None.
 

@@ -1,23 +1,19 @@
-"""How a kernel's lanes are cut up: a small table, and a rule that measures it once and keeps what it found.
+"""How a kernel's lanes are cut up: a small table, of which the fastest is measured once and kept.
 
 Lanes do not meet, so a tile changes the speed of a kernel and not a bit of its results. What was measured is kept
-beside the generated sources, by the kernel's text, the device and the size.
+by the kernel's text, the device and the size (``measured.py``).
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import triton
 
-from neuroport_torch.kernels.load import folder
+from neuroport_torch.kernels.measured import fastest, known
 
 
 class Tile(NamedTuple):
@@ -34,8 +30,6 @@ TABLE = (Tile(64, 2, 4), Tile(128, 4, 4), Tile(256, 4, 4), Tile(512, 4, 4), Tile
 USUAL = Tile(128, 4, 4)  # where nothing can be measured: within the capture of a graph
 INTERPRETED = Tile(32, 4, 1)
 
-_chosen: dict[str, Tile] = {}
-
 
 def on(device: torch.device) -> AbstractContextManager[object]:
     """Kernels are launched on the current device: make it this one."""
@@ -46,46 +40,17 @@ def tile_for(source: str, device: torch.device, lanes: int, launch: Callable[[Ti
     """The tile for a kernel on about so many lanes. launch: runs the kernel, to the same results each time."""
     if device.type != "cuda":
         return INTERPRETED
-    key = _key(source, torch.cuda.get_device_name(device), lanes.bit_length())
-    if key not in _chosen:
-        found = _read(key)
-        if found is None and torch.cuda.is_current_stream_capturing():
-            return USUAL
-        _chosen[key] = _measured(key, launch) if found is None else found
-    return _chosen[key]
+    what = ("tile", source, torch.cuda.get_device_name(device), str(lanes.bit_length()), triton.__version__)
+    tiles = {_text(tile): tile for tile in TABLE}
 
+    def seconds(name: str) -> float:
+        return float(triton.testing.do_bench(
+            lambda: launch(tiles[name]), warmup=5, rep=20, return_mode="median"))
 
-@cache
-def _key(source: str, device: str, size: int) -> str:
-    text = "\n".join((source, device, str(size), triton.__version__, str(TABLE)))
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-def _file(key: str) -> Path | None:
-    place = folder()
-    return None if place is None else place / f"tile_{key}.txt"
-
-
-def _read(key: str) -> Tile | None:
-    file = _file(key)
-    if file is None or not file.exists():
-        return None
-    words = file.read_text("ascii")
-    return next((tile for tile in TABLE if _text(tile) == words), None)
+    capturing = torch.cuda.is_current_stream_capturing()
+    found = known(what, tuple(tiles)) if capturing else fastest(what, tuple(tiles), seconds)
+    return USUAL if found is None else tiles[found]
 
 
 def _text(tile: Tile) -> str:
-    return " ".join(map(str, tile)) + "\n"
-
-
-def _measured(key: str, launch: Callable[[Tile], None]) -> Tile:
-    """The fastest tile of the table, written down."""
-    times = {tile: triton.testing.do_bench(lambda tile=tile: launch(tile), warmup=5, rep=20, return_mode="median")
-             for tile in TABLE}
-    fastest = min(times, key=lambda tile: times[tile])
-    file = _file(key)
-    if file is not None:
-        draft = file.with_suffix(f".{os.getpid()}")
-        draft.write_text(_text(fastest), "ascii")
-        os.replace(draft, file)
-    return fastest
+    return " ".join(map(str, tile))

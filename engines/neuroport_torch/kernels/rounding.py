@@ -1,0 +1,24 @@
+"""float32 to the nearest bfloat16, held in float32, in one pass."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from neuroport_torch.kernels.lanes import LANES, round_lanes
+from neuroport_torch.kernels.load import folder
+
+KEPT = folder() is not None  # numba refuses to cache where it cannot write
+
+
+@njit(nogil=True, error_model="numpy", cache=KEPT)
+def round_values(values, into, lo, hi):
+    """Values lo to hi of (M,) into the same place of ``into`` (M,): the nearest bfloat16, ties to even."""
+    whole = lo + (hi - lo) // LANES * LANES
+    for first in range(lo, whole, LANES):
+        round_lanes(values, into, first)
+    if whole < hi:
+        rest, rounded = np.zeros(LANES, np.float32), np.empty(LANES, np.float32)
+        rest[: hi - whole] = values[whole:hi]
+        round_lanes(rest, rounded, 0)
+        into[whole:hi] = rounded[: hi - whole]

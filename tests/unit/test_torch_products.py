@@ -1,0 +1,155 @@
+"""Products of the torch engine: every way beside plain torch, rounding, and choices that stay."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+from neuroport_reference.precision import bfloat16 as defined  # noqa: E402
+from neuroport_torch import dense, products  # noqa: E402
+from neuroport_torch.arena import Arena, Fresh  # noqa: E402
+from neuroport_torch.kernels import measured  # noqa: E402
+from neuroport_torch.precision import bfloat16  # noqa: E402
+
+SIZES = [(1, 1, 1), (7, 64, 20), (130, 100, 64), (300, 63, 130), (257, 512, 65)]  # M, K, N
+AWKWARD = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.00390625, 1.01171875, -1.00390625, 3.4e38, -3.4e38, 1e-45, 1e-40]
+
+
+def numbers(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def mostly_zeros(rows, columns, dtype=torch.float32, ones=True):
+    some = torch.rand(rows, columns, generator=torch.Generator().manual_seed(1)) < 0.06
+    return some.to(dtype) if ones else some * numbers(rows, columns, seed=2, dtype=dtype)
+
+
+def far(found, expected):
+    return float((found - expected).norm() / (expected.norm() + 1e-30))
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("dtype,bound", [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+@pytest.mark.parametrize("ones", [True, False])
+def test_products_with_events_are_those_of_the_dense_matrix(sizes, dtype, bound, ones):
+    rows, terms, columns = sizes
+    x, weight = mostly_zeros(rows, terms, dtype, ones), numbers(columns, terms, dtype=dtype)
+    bias, dy = numbers(columns, seed=3, dtype=dtype), numbers(rows, columns, seed=4, dtype=dtype)
+    events, y = products.Events.of(x, Arena()), torch.full((rows, columns), torch.nan, dtype=dtype)
+    events.times(weight, bias, y)
+    assert far(y, x @ weight.t() + bias) < bound
+    assert far(events.outer(dy), dy.t() @ x) < bound
+    assert (events.value is None) == ones or not x.any()
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 5000])
+def test_rounding_in_one_pass_is_the_definitions(count, monkeypatch):
+    x = torch.cat([numbers(count), torch.tensor(AWKWARD)])
+    expected = defined(x.double().numpy())
+    assert np.array_equal(products.operand(x, Fresh()).double().numpy(), expected, equal_nan=True)
+    assert np.array_equal(bfloat16(x).double().numpy(), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5])
+def test_a_large_product_in_bfloat16_rounds_its_operands_forward_and_in_reverse_and_no_bias(rate, monkeypatch):
+    monkeypatch.setattr(products, "LARGE", 0)
+    x = ((torch.rand(200, 96, generator=torch.Generator().manual_seed(5)) < rate) * numbers(200, 96)).requires_grad_()
+    weight, bias = numbers(70, 96, seed=6).requires_grad_(), numbers(70, seed=7).requires_grad_()
+    dy = numbers(200, 70, seed=8)
+    y, way = products.linear(x, weight, bias, Fresh(), rounded=True)
+    assert (way == "events") == (rate < 0.1)
+    y.backward(dy)
+    of_x, of_weight, of_dy = (bfloat16(value.detach()).double() for value in (x, weight, dy))
+    assert far(y.detach(), of_x @ of_weight.t() + bias.detach()) < 1e-6
+    assert far(x.grad, of_dy @ of_weight) < 1e-6 and far(weight.grad, of_dy.t() @ of_x) < 1e-6
+    assert far(bias.grad, dy.double().sum(0)) < 1e-6
+
+
+def test_every_way_of_a_dense_product_gives_the_product(monkeypatch):
+    x, weight = numbers(3000, 80), numbers(50, 80, seed=1)
+    for taken in dense.WAYS if dense.HAS_ONEDNN else ["torch"]:
+        monkeypatch.setattr(dense, "way", lambda *given, taken=taken: taken)
+        assert far(dense.dense(x, weight, Arena()), x.double() @ weight.double().t()) < 1e-6, taken
+        # transposed, as the reverse asks
+        assert far(dense.dense(x.t(), numbers(20, 3000, seed=2), Arena()),
+                   x.t().double() @ numbers(20, 3000, seed=2).double().t()) < 1e-6, taken
+
+
+@pytest.fixture
+def kept(monkeypatch, tmp_path):
+    """An empty place for choices."""
+    monkeypatch.setattr(measured, "folder", lambda: tmp_path)
+    monkeypatch.setattr(measured, "_chosen", {})
+    return tmp_path
+
+
+def forget(monkeypatch):
+    """As in another process."""
+    monkeypatch.setattr(measured, "_chosen", {})
+
+
+def test_the_fastest_way_is_measured_once_and_found_again(kept, monkeypatch):
+    asked = []
+
+    def seconds(way):
+        asked.append(way)
+        return {"a": 2.0, "b": 1.0}[way]
+
+    assert measured.known(["task"], ["a", "b"]) is None
+    assert measured.fastest(["task"], ["a", "b"], seconds) == "b" and asked == ["a", "b"]
+    forget(monkeypatch)
+    assert measured.fastest(["task"], ["a", "b"], lambda way: pytest.fail("measured again")) == "b"
+    assert measured.known(["task"], ["a", "b"]) == "b"
+    assert measured.fastest(["another task"], ["a", "b"], seconds) == "b" and len(asked) == 4
+
+
+def test_a_process_that_measured_at_the_same_time_takes_what_stands_already(kept, monkeypatch):
+    def seconds(way):  # while this one measures, another writes its choice down
+        forget(monkeypatch)
+        monkeypatch.setattr(measured, "_turn", measured.Lock())
+        assert measured.fastest(["task"], ["a", "b"], lambda way: {"a": 1.0, "b": 2.0}[way]) == "a"
+        return {"a": 2.0, "b": 1.0}[way]
+
+    first = measured.fastest(["task"], ["a", "b"], lambda way: seconds(way) if way == "b" else 2.0)
+    assert first == "a" and measured.known(["task"], ["a", "b"]) == "a"
+
+
+def test_a_choice_that_names_no_way_is_measured_again(kept, monkeypatch):
+    measured.fastest(["task"], ["a"], lambda way: 1.0)
+    (file,) = kept.iterdir()
+    for text in (b"", b"c\n", b"\xff\xfe"):
+        file.write_bytes(text)
+        forget(monkeypatch)
+        assert measured.fastest(["task"], ["a"], lambda way: 1.0) == "a" and file.read_text() == "a\n"
+
+
+def test_nothing_is_measured_where_nothing_can_be_kept(monkeypatch):
+    monkeypatch.setattr(measured, "folder", lambda: None)
+    monkeypatch.setattr(measured, "_chosen", {})
+    assert measured.fastest(["task"], ["a", "b"], lambda way: pytest.fail("measured")) is None
+    x, weight = numbers(64, 128), numbers(20, 128)
+    rule = "onednn" if dense.HAS_ONEDNN else "torch"
+    assert dense.way(x, weight) == rule and dense.way(x[:, :8], weight[:, :8]) == "torch"
+    assert dense.way(x.double(), weight.double()) == "torch"
+
+
+def test_another_process_multiplies_the_same_way(kept, monkeypatch):
+    x, weight = numbers(2000, 128), numbers(100, 128)
+    expected = dense.dense(x, weight, Arena())
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(_elsewhere, (str(kept),))
+    assert np.array_equal(found, expected.numpy())
+
+
+def _elsewhere(place):
+    """The same product in a fresh process, whose clock must not be asked."""
+    from pathlib import Path
+
+    measured.folder = lambda: Path(place)
+    dense._seconds = lambda *given: 1 / 0
+    return dense.dense(numbers(2000, 128), numbers(100, 128), Arena()).numpy()
