@@ -1,8 +1,10 @@
 """y = x W^T + b over all T x B, in the cheapest of several ways.
 
-    events    CPU, with numba: x is mostly zeros, as spikes are
-    onednn    CPU, large and dense: see ``dense.py``
-    torch     everything else
+    events      CPU, with numba: x is mostly zeros, as spikes are
+    onednn      CPU, large and dense: see ``dense.py``
+    bf16        CUDA, precision "bfloat16": see ``bf16_products.py``
+    split_bf16  CUDA, float32, x is spikes: there, too
+    torch       everything else
 
 Which one is taken depends on the share of zeros and on shapes, and for a class of shapes on what was once
 measured on this machine: equal inputs give equal bits.
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 
 from neuroport_torch.arena import Arena
+from neuroport_torch.bf16_products import on_cuda
 from neuroport_torch.dense import ROWS, dense, way
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.layers import LAYERS, ROUNDED
@@ -31,12 +34,15 @@ HAS_NUMBA = find_spec("numba") is not None
 
 
 def linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena, rounded: bool = False
+    x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena, rounded: bool = False, exact: bool = False
 ) -> tuple[Tensor, str]:
     """x (M, K), weight (N, K), bias (N,) -> (M, N), differentiable in all three; and the way it was taken.
 
-    rounded: operands are rounded to bfloat16, also those of the reverse.
+    rounded: operands are rounded to bfloat16, also those of the reverse. exact: x is known to be exact in bfloat16.
     """
+    on_tensor_cores = on_cuda(x, weight, bias, rounded, exact)
+    if on_tensor_cores is not None:
+        return on_tensor_cores
     if x.device.type != "cpu" or len(x) * weight.numel() < LARGE:
         own = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         return (ROUNDED if rounded else LAYERS)["Linear"].apply(None, own, x), "torch"

@@ -17,6 +17,7 @@ from neuroport.program.stepping import Arrays
 from neuroport_torch import products
 from neuroport_torch.arena import Arena
 from neuroport_torch.eager import EagerLoop
+from neuroport_torch.exact import exact_in_bfloat16
 from neuroport_torch.layers import LAYERS, ROUNDED
 from neuroport_torch.ops import table
 from neuroport_torch.stepped import TimeLoop, run_segment
@@ -53,6 +54,7 @@ class Compiled:
         self.program, self.dtype, self.device, self.fused = program, dtype, device, fused
         self.table = table(dtype)
         self.rounded, self.layers = rounded, ROUNDED if rounded else LAYERS
+        self.exact = exact_in_bfloat16(program)
         self.loops: dict[Stepped, TimeLoop] = {
             segment: self._loop(segment, fused) for segment in program.segments if isinstance(segment, Stepped)
         }
@@ -128,7 +130,8 @@ class Runner:
         rows = x.flatten(0, 1)
         if isinstance(node, Linear):
             y, way = products.linear(
-                rows, parameters["weight"], parameters.get("bias"), self.arena, self.compiled.rounded)
+                rows, parameters["weight"], parameters.get("bias"), self.arena, self.compiled.rounded,
+                name in self.compiled.exact)
             self.ways[name] = way
         else:
             y = self.compiled.layers[type(node).__name__].apply(node, parameters, rows)

@@ -11,10 +11,19 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from neuroport_reference.precision import bfloat16 as defined  # noqa: E402
-from neuroport_torch import dense, products  # noqa: E402
+from neuroport_torch import bf16_products, dense, products  # noqa: E402
 from neuroport_torch.arena import Arena, Fresh  # noqa: E402
+from neuroport_torch.bf16_products import RoundedProduct, SplitProduct, native, pieces, split  # noqa: E402
+from neuroport_torch.exact import exact_in_bfloat16  # noqa: E402
 from neuroport_torch.kernels import measured  # noqa: E402
 from neuroport_torch.precision import bfloat16  # noqa: E402
+
+from neuroport.model.graph import Edge, Model, Recurrent  # noqa: E402
+from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, SumPool2d  # noqa: E402
+from neuroport.model.neurons import LI, LIF  # noqa: E402
+from neuroport.model.nodes import Input, Output  # noqa: E402
+from neuroport.model.numerics import Numerics  # noqa: E402
+from neuroport.program.lower import lower  # noqa: E402
 
 SIZES = [(1, 1, 1), (7, 64, 20), (130, 100, 64), (300, 63, 130), (257, 512, 65)]  # M, K, N
 AWKWARD = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.00390625, 1.01171875, -1.00390625, 3.4e38, -3.4e38, 1e-45, 1e-40]
@@ -78,6 +87,74 @@ def test_every_way_of_a_dense_product_gives_the_product(monkeypatch):
         # transposed, as the reverse asks
         assert far(dense.dense(x.t(), numbers(20, 3000, seed=2), Arena()),
                    x.t().double() @ numbers(20, 3000, seed=2).double().t()) < 1e-6, taken
+
+
+def test_three_bfloat16_pieces_are_the_float32_number():
+    w = torch.cat([numbers(10_000), numbers(10_000) * 1e20, numbers(10_000) * 1e-20, torch.zeros(1)])
+    assert torch.equal(sum(piece.double() for piece in pieces(w)), w.double())
+
+
+@pytest.mark.parametrize("largest", [1, 256])
+def test_a_product_in_pieces_is_as_accurate_as_in_float32_and_two_pieces_are_not_enough(largest):
+    x = torch.randint(0, largest + 1, (400, 512), generator=torch.Generator().manual_seed(0)).float()
+    weight = numbers(300, 512)
+    exact = x.double() @ weight.double().t()
+    in_pieces = far(split(x.to(torch.bfloat16), weight).double(), exact)
+    high, middle, _ = pieces(weight)
+    x = x.to(torch.bfloat16)
+    in_two = far((native(x, high.t()) + native(x, middle.t())).double(), exact)
+    assert in_pieces < 3e-7 and in_two > 1e-6
+
+
+def gradients(function, x, weight, dy):
+    x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    y = function.apply(x, weight)
+    return y.detach(), *torch.autograd.grad(y, (x, weight), dy)
+
+
+def test_products_for_tensor_cores_have_the_gradients_of_their_meaning():
+    x, weight, dy = mostly_zeros(200, 96), numbers(70, 96), numbers(200, 70, seed=3)
+    plain = [x.double() @ weight.double().t(), dy.double() @ weight.double(), dy.double().t() @ x.double()]
+    assert all(far(got, want) < 3e-7 for got, want in zip(gradients(SplitProduct, x, weight, dy), plain, strict=True))
+    x = numbers(200, 96, seed=4)
+    r, w, d = (bfloat16(value).double() for value in (x, weight, dy))
+    found = gradients(RoundedProduct, x, weight, dy)
+    assert all(far(got, want) < 1e-6 for got, want in zip(found, [r @ w.t(), d @ w, d.t() @ r], strict=True))
+
+
+def test_no_way_of_tensor_cores_is_taken_off_them():
+    assert bf16_products.on_cuda(numbers(64, 64), numbers(64, 64), None, True, True) is None
+
+
+def exact_of(*layers, shape=(4,), numerics=None):
+    return exact_in_bfloat16(lower(Model.sequential(shape, 1e-3, list(layers), numerics)))
+
+
+def test_spikes_and_their_sums_are_known_to_be_exact():
+    lif = LIF(tau=4e-3)
+    assert "2_linear" in exact_of(Linear(3), lif, Linear(2), LI(tau=4e-3))
+    image = exact_of(Conv2d(2, 3), lif, SumPool2d(2), Flatten(), Linear(2), LI(tau=4e-3), shape=(1, 8, 8))
+    assert {"2_sumpool2d", "3_flatten", "4_linear"} <= image
+
+
+def test_what_may_be_anything_is_not_taken_for_exact():
+    lif, li = LIF(tau=4e-3), LI(tau=4e-3)
+    assert "0_linear" not in exact_of(Linear(3), lif)  # the input
+    assert "2_linear" not in exact_of(Linear(3), li, Linear(2), li)
+    assert "3_linear" not in exact_of(Linear(3), lif, Dropout(p=0.5), Linear(2), li)
+    assert "4_linear" not in exact_of(Conv2d(2, 3), lif, AvgPool2d(3), Flatten(), Linear(2), shape=(1, 8, 8))
+    assert "2_linear" not in exact_of(Linear(3), lif, Linear(2), li, numerics=Numerics(multi_spike=True))
+    assert "2_linear" not in exact_of(Linear(3), lif, Linear(2), li, numerics=Numerics(output_delay=1))
+    assert "4_linear" not in exact_of(
+        Conv2d(2, 3), lif, SumPool2d(17), Flatten(), Linear(2), shape=(1, 19, 19))  # counts up to 289
+
+
+def test_what_waits_on_a_line_is_not_taken_for_exact():
+    nodes = {"input": Input(shape=(4,)), "lif": LIF(tau=4e-3), "readout": Linear(2), "output": Output()}
+    edges = [Edge("input", "lif"), Edge("lif", "readout", 2), Edge("readout", "output")]
+    assert "readout" not in exact_in_bfloat16(lower(Model(nodes=nodes, edges=edges, dt=1e-3)))
+    looped = exact_of(Linear(3), Recurrent(Linear(3), LIF(tau=4e-3)), Linear(2), LI(tau=4e-3))
+    assert sum(name.endswith("linear") for name in looped) == 1, looped
 
 
 @pytest.fixture
