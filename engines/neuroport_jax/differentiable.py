@@ -80,6 +80,10 @@ def differentiable(
 
 def _both(way: Way) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The loop over time of a way, and its reverse."""
+    if way.native:
+        from neuroport_jax import native_loops  # needs numba
+
+        return native_loops.native_forward, native_loops.native_backward
     if not way.kernel:
         return partial(scan_forward, unroll=way.unroll), partial(scan_backward, unroll=way.unroll)
     from neuroport_jax import pallas  # where there is no GPU it need not be there

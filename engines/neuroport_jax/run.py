@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from neuroport.model.layers import Dropout
+from neuroport.model.layers import Dropout, Linear
 from neuroport.program.execute import Activity, Records, execute
 from neuroport.program.lower import Program
 from neuroport.program.noise import keep, stream_of
-from neuroport.program.schedule import Stepped
+from neuroport.program.schedule import Population, Stepped
 from neuroport.program.stepping import Arrays, take_states
 from neuroport_jax.differentiable import differentiable, split_constants
 from neuroport_jax.layers import LAYERS
-from neuroport_jax.ways import SCAN, Ways
+from neuroport_jax.products import linear, worthwhile
+from neuroport_jax.ways import SCAN, Ways, way_of
 
 Array = jax.Array
 
@@ -34,7 +35,11 @@ class JaxRunner:
         own = {**parameters, **self._mask(name)}
         if "mask" in own:
             return x * own["mask"]
-        y = LAYERS[type(node).__name__](node, own, x.reshape(-1, *x.shape[2:]))  # one product for all T x B
+        flat = x.reshape(-1, *x.shape[2:])  # one product for all T x B
+        if isinstance(node, Linear) and self.ways[Population].native and worthwhile(flat, own["weight"]):
+            y = linear(flat, own["weight"], own.get("bias", jnp.zeros(len(own["weight"]), flat.dtype)))
+        else:
+            y = LAYERS[type(node).__name__](node, own, flat)
         return y.reshape(*x.shape[:2], *y.shape[1:])
 
     def stepped(
@@ -43,7 +48,7 @@ class JaxRunner:
         parameters = {name: {**own, **self._mask(name)} for name, own in arrays.parameters.items()}
         carry = take_states(self.program, segment, state)
         numbers, coefficients = split_constants(arrays.coefficients)
-        run = differentiable(self.program, segment, numbers, self.ways[type(segment)], tuple(record))
+        run = differentiable(self.program, segment, numbers, way_of(self.program, segment, self.ways), tuple(record))
         last, outputs, records = run(coefficients, parameters, carry, given)
         after = {key: jnp.stack(value) if isinstance(value, tuple) else value for key, value in last.items()}
         return outputs, after, records

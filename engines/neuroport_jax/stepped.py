@@ -83,7 +83,7 @@ def scan_backward(
                for key, value in coefficients[name].items()}
         for name in neurons
     }
-    of_parameters = {name: _of_weights(program, name, parameters[name], inputs[name], of_stateless[name])
+    of_parameters = {name: of_weights(program, name, parameters[name], inputs[name], of_stateless[name])
                      for name in parameters}
     held = {key: tuple(value) for key, value in of_lines(segment, of_given, of_lines_after).items()}
     of_first = {key: held[key] if key in held else carry[key] for key in first}
@@ -110,7 +110,7 @@ def _reads(
     return {key: value for key, value in found.items() if key in traced.reverse.inputs}
 
 
-def _of_weights(program: Program, name: str, own: Any, x: Array, dy: Array) -> Any:
+def of_weights(program: Program, name: str, own: Any, x: Array, dy: Array) -> Any:
     """Cotangents of a layer's arrays from all T x B at once."""
     node = program.node(name)
     flat = x.reshape(-1, *x.shape[2:])

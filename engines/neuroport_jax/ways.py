@@ -7,21 +7,26 @@ from typing import Any, NamedTuple
 
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Loop, Parallel, Population, Stepped
+from neuroport_jax import native
 
 
 class Way(NamedTuple):
-    """kernel: a Pallas kernel of all steps (``pallas.py``), else ``lax.scan`` (``stepped.py``).
+    """kernel: a Pallas kernel of all steps (``pallas.py``). native: a generated loop on the CPU (``native_loops.py``).
+    Else ``lax.scan`` (``stepped.py``).
 
     unroll: steps in one turn of the scan. interpret: the kernel as plain jax, for tests without a GPU.
     """
 
     kernel: bool = False
+    native: bool = False
     unroll: int = 1
     interpret: bool = False
 
     def __str__(self) -> str:
         if self.kernel:
             return "Pallas kernel, interpreted" if self.interpret else "Pallas kernel"
+        if self.native:
+            return "generated loop"
         return f"scan, {self.unroll} steps a turn" if self.unroll > 1 else "scan"
 
 
@@ -29,11 +34,13 @@ Ways = Mapping[type[Stepped], Way]
 
 # XLA drives a loop on a GPU from the host, so several steps a turn are one launch; on a CPU they only compile longer
 SCAN: Ways = {Population: Way(), Loop: Way()}
+NATIVE: Ways = {Population: Way(native=True), Loop: Way(native=True)}
 UNROLLED: Ways = {Population: Way(unroll=8), Loop: Way(unroll=8)}
 WAYS: dict[str, Ways] = {
     "gpu": {**UNROLLED, Population: Way(kernel=True)},
     "gpu without Pallas": UNROLLED,
-    "cpu": SCAN,
+    "cpu": NATIVE,
+    "cpu without numba": SCAN,
     "tpu": SCAN,
 }
 
@@ -43,7 +50,19 @@ def ways_on(devices: Sequence[Any]) -> Ways:
     platform = devices[0].platform
     if platform == "gpu" and not (pallas_is_there() and all(map(new_enough, devices))):
         platform = "gpu without Pallas"
+    if platform == "cpu" and not native.available():
+        platform = "cpu without numba"
     return WAYS.get(platform, SCAN)
+
+
+def way_of(program: Program, segment: Stepped, ways: Ways) -> Way:
+    """How one segment runs: step by step where it has no generated loop."""
+    way = ways[type(segment)]
+    if way.native:
+        from neuroport_jax.native_loops import can  # needs numba
+
+        return way if can(program, segment) else Way()
+    return way
 
 
 def pallas_is_there() -> bool:
@@ -63,5 +82,5 @@ def new_enough(device: Any) -> bool:
 
 def described(program: Program, ways: Ways) -> dict[str, str]:
     """How each segment that steps through time runs, by the names of its nodes, for people."""
-    return {", ".join(segment.nodes): str(ways[type(segment)])
+    return {", ".join(segment.nodes): str(way_of(program, segment, ways))
             for segment in program.segments if not isinstance(segment, Parallel)}

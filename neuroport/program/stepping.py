@@ -18,6 +18,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+from neuroport.dynamics import ops
 from neuroport.dynamics.ops import Array
 from neuroport.dynamics.spike import LAST_OUTPUT
 from neuroport.program.lower import Program
@@ -189,7 +190,9 @@ def with_lines(
     found = dict(of_outputs)
     for edge in segment.internal:
         if edge.key in of_after:
-            found[edge.source] = found[edge.source] + undelayed_ends(found[edge.source], of_after[edge.key], edge)[1]
+            own = found[edge.source]
+            last = undelayed_ends(own, of_after[edge.key], edge)[1]
+            found[edge.source] = ops.concatenate((own[: len(own) - len(last)], own[len(own) - len(last) :] + last))
     return found
 
 

@@ -92,17 +92,17 @@ def undelayed_ends(cotangents: Array, of_after: Array, wire: Wire) -> tuple[Arra
     """What the transpose of ``delayed`` has beside ``undelayed``.
 
     From the cotangents of what arrives (T, ...) and of the line afterwards (delay, ...): those of the line before, and
-    what the line afterwards adds to those of the values (T, ...).
+    what the line afterwards adds to those of the last values (at most ``delay`` of them, ...).
     """
-    nothing = ops.shift(cotangents, len(cotangents))
-    nothing_held = of_after * 0.0
-    still_held = ops.concatenate((nothing, of_after))
-    arriving = ops.concatenate((nothing_held, cotangents, nothing_held))
+    nothing, sent = of_after * 0.0, min(len(cotangents), wire.delay)
+    # what the run was too short to send on stands in the line before and after it
+    still_held = ops.concatenate((nothing[:sent], of_after[: wire.delay - sent]))
     if wire.lags is None:
-        of_line = arriving[wire.delay :][: wire.delay]
+        of_line = ops.concatenate((cotangents[:sent], nothing[sent:]))
     else:
+        arriving = ops.concatenate((nothing, cotangents[: 2 * wire.delay], nothing))
         of_line = ops.gather(arriving, _left_of_line(wire.lags, wire.delay))
-    return of_line + still_held[: wire.delay], still_held[wire.delay :]
+    return of_line + still_held, of_after[wire.delay - sent :]
 
 
 @lru_cache(maxsize=64)  # engines keep a copy of each on their device

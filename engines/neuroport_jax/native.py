@@ -1,0 +1,97 @@
+"""Compiled functions of numba's as custom calls of XLA programs on the CPU.
+
+XLA's loops on a CPU start several small kernels in each step of time; a function of our own runs all
+steps of a block of neurons in one go. XLA calls it through its foreign function interface (FFI), a C
+interface whose structs are read here as arrays of 64-bit words, as jaxlib's ``xla/ffi/api/c_api.h`` lays
+them out. Blocks are shared out to XLA's own threads: whoever is free takes the next one.
+
+No address is written into a program: a program names its function by the content of its source, so that
+it can be kept on disk and run by another process that has registered the same source.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+Outline = jax.ShapeDtypeStruct
+
+MOST = 2**31 - 1  # the largest number that a call can be given
+API_HEAD = 6  # words of XLA_FFI_Api before its first function
+HEADER = "xla/ffi/api/c_api.h"
+
+
+@cache
+def available() -> bool:
+    """Whether this process can compile such functions, and this jaxlib's interface is the one that is known here."""
+    return all(find_spec(name) is not None for name in ("numba", "llvmlite")) and _functions() is not None
+
+
+@cache
+def _functions() -> tuple[str, ...] | None:
+    """The functions of XLA_FFI_Api in the order in which this jaxlib lays them out; None where nobody knows."""
+    try:
+        text = (Path(jax.ffi.include_dir()) / HEADER).read_text(encoding="utf-8")
+    except (AttributeError, OSError):
+        return None
+    major = re.search(r"#define XLA_FFI_API_MAJOR (\d+)", text)
+    names = tuple(re.findall(r"_XLA_FFI_API_STRUCT_FIELD\((XLA_FFI_\w+)\);", text))
+    known = major is not None and major.group(1) == "0" and "XLA_FFI_ThreadPool_Schedule" in names
+    return names if known else None
+
+
+class Call(NamedTuple):
+    """How a function is called: ``name`` of ``module``, as ``name(*leading, *arrays)``.
+
+    leading: "lo" and "hi", the range that one call works on, or whole numbers. arrays: names, in order. grain:
+    ranges are multiples of it.
+    """
+
+    module: str
+    name: str
+    leading: tuple[str | int, ...]
+    arrays: tuple[str, ...]
+    grain: int
+
+
+def call(
+    how: Call, total: int, read: Mapping[str, Array], made: Mapping[str, Outline], updated: Mapping[str, Array],
+) -> dict[str, Array]:
+    """Run a function on ranges that cover 0 .. total; gives ``made`` and ``updated`` by name.
+
+    read: what it reads. made: what it fills. updated: what it reads and overwrites. All of it by the names of
+    ``how.arrays``, as arrays of one or two axes.
+    """
+    from neuroport_jax.native_adapter import registered
+
+    leading = [value for value in how.leading if isinstance(value, int)]
+    numbers = np.array([total, how.grain, *leading], np.int64)
+    if numbers.max() > MOST:
+        raise ValueError(f"{how.name}: {numbers.max()} is more than a call can be given, {MOST}")
+    given = {**read, **updated}
+    places = {name: ("argument", index + 1) for index, name in enumerate(read)}
+    places |= {name: ("result", index) for index, name in enumerate([*made, *updated])}
+    outlines = {**given, **made}
+    kinds = tuple((*places[name], outlines[name].ndim, np.dtype(outlines[name].dtype).name) for name in how.arrays)
+    target = registered(how, kinds)
+    found = jax.ffi.ffi_call(
+        target, [*made.values(), *(Outline(value.shape, value.dtype) for value in updated.values())],
+        input_output_aliases={1 + len(read) + index: len(made) + index for index in range(len(updated))},
+        vmap_method="sequential",
+    )(jnp.asarray(numbers, jnp.int32), *given.values())
+    return dict(zip([*made, *updated], found, strict=True))
+
+
+def capsule(address: int) -> Any:
+    """A C function as jax takes it."""
+    return jax.ffi.pycapsule(ctypes.c_void_p(address))
