@@ -64,8 +64,12 @@ class Verdict:
         return {**asdict(self), "words": str(self)}
 
 
-def expected(workload: Workload, numerics: Numerics, precision: str) -> Expected:
-    """The reference's outputs of the first batch; precision: of products, as the contestant takes them."""
+def expected(workload: Workload, numerics: Numerics, precision: str, late: int = 0) -> Expected:
+    """The reference's outputs of the first batch.
+
+    precision: of products, as the contestant takes them. late: steps by which spikes leave each population later;
+    everything after it comes so much later then, since all states begin at zero.
+    """
     model = build(workload, numerics)
     program, arrays = lower(model), parameters(workload)
     spiking = {name: bound for name, bound in program.neurons.items() if bound.neuron.spiking}
@@ -82,7 +86,14 @@ def expected(workload: Workload, numerics: Numerics, precision: str) -> Expected
             near = (known.distance <= NEAR * np.abs(known.threshold)).reshape(workload.steps, -1).any(1)
             if near.any():
                 until[sample] = min(until[sample], int(near.argmax()))
-    return Expected(found.outputs.reshape(*found.outputs.shape[:2], -1), until)
+    outputs = found.outputs.reshape(*found.outputs.shape[:2], -1)
+    return Expected(*later(outputs, until, late * len(spiking)))
+
+
+def later(outputs: np.ndarray, until: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs (T, B, values) that come so many steps later, zeros first; and ``until`` (B,) likewise."""
+    kept = max(len(outputs) - steps, 0)
+    return np.concatenate([np.zeros_like(outputs[kept:]), outputs[:kept]]), np.minimum(until + steps, len(outputs))
 
 
 def judged(outputs: np.ndarray, against: Expected, spikes: bool, differs: str = "") -> Verdict:
@@ -117,9 +128,9 @@ class References:
         """Of a contestant's outputs; None for one that is no network. Raises Disagrees where it claims to agree."""
         if entry.numerics is None:
             return None
-        key = (workload, entry.numerics.to_json(), entry.precision)
+        key = (workload, entry.numerics.to_json(), entry.precision, entry.late)
         if key not in self._found:
-            self._found[key] = expected(workload, entry.numerics, entry.precision)
+            self._found[key] = expected(workload, entry.numerics, entry.precision, entry.late)
         flat = outputs.reshape(*outputs.shape[:2], -1)
         found = judged(flat, self._found[key], not workload.trains, entry.differs.get(workload.kind, ""))
         if found.agrees is False:
