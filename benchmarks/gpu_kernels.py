@@ -74,16 +74,19 @@ class Case:
         parameters = {name: torch.as_tensor(value, device=device) for name, value in init(program.model, 1).items()}
         self.arrays = segment_arrays(program, self.segment, parameters)
         self.state = self.compiled.zero_state(self.batch)
-        self.saved = {self.name: bound.traced.saved}
         self.arena = Arena()
 
     def forward(self, loop: TimeLoop) -> Ran:
         self.arena.reset()
-        return loop.forward(self.arrays, self.state, {self.name: self.x}, self.saved, (), {}, self.arena)
+        step = loop.steps[self.name]
+        keep = {self.name: (*step.saved, *step.bits)}
+        return loop.forward(self.arrays, self.state, {self.name: self.x}, keep, (), {}, self.arena)
 
     def reverse(self, loop: TimeLoop, ran: Ran) -> Reversed:
         read = {f"cut.{key}": value for key, value in ran.cuts[self.name].items()}
-        past = Past({self.name: read}, ran.cuts, self.state)
+        read |= {"x": self.x} if loop.steps[self.name].reads_input else {}
+        of_after = {key: torch.zeros_like(value) for key, value in self.state.items()}
+        past = Past({self.name: read}, ran.cuts, self.state, of_after)
         return loop.reverse(self.arrays, past, {self.name: self.g}, {}, self.arena)
 
     def both(self, of: Compiled) -> tuple[Ran, Reversed]:
