@@ -161,7 +161,7 @@ def torch_alone(executable: Any, staged: Any) -> Callable[..., None]:
         for samples, other in zip(rows, partners, strict=True):
             arena.reset()
             entering(executable.compiled, executable.training, staged, samples, None if others is None else other,
-                     Noise(WORK.seed, epoch, samples), arena)
+                     Noise(WORK.seed, torch.tensor([epoch]), samples), arena)
 
     return lambda *given: alone(True, lambda: run(*given))
 

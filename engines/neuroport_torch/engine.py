@@ -20,12 +20,15 @@ from neuroport.program.augment import partners_of
 from neuroport.program.lower import Program
 from neuroport_torch import products
 from neuroport_torch.arena import Arena, Fresh
+from neuroport_torch.graphs import GRAPH, CudaGraphs, Graphs, way_of_step
 from neuroport_torch.kernels.threads import alone
 from neuroport_torch.layers import LAYERS
+from neuroport_torch.marked import input_way
 from neuroport_torch.runner import Compiled
 from neuroport_torch.runner import Noise as DeviceNoise
 from neuroport_torch.staging import Staged
-from neuroport_torch.training import OPTIMIZERS, State, evaluate_batches, judge, train_batches
+from neuroport_torch.state import OPTIMIZERS, State
+from neuroport_torch.training import evaluate_batches, judge, train_batches
 
 if TYPE_CHECKING:
     from neuroport_torch.module import Network
@@ -69,6 +72,9 @@ class TorchExecutable(Trainable):
         # torch's own threads serve windows over images; everything else heavy is cut up in products and kernels
         images = any(isinstance(node, Window) for node in program.model.nodes.values())
         self._alone = device.type == "cpu" and not images
+        # how steps of a training run, and what records them where they are replayed
+        self.step = "" if options.training is None else way_of_step(self.compiled, options.training)
+        self.graphs: Graphs | None = CudaGraphs(device) if self.step == GRAPH else None
         self._arena, self._turn = Arena(), threading.Lock()  # of evaluate and gradients; a training has its own
 
     def _put(self, value: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -102,7 +108,8 @@ class TorchExecutable(Trainable):
             {name: activity.values[name].cpu().numpy() for name in self.program.outputs}, records,
             {name: value.cpu().numpy() for name, value in activity.state.items()},
             {"device": str(self.device), "precision": self.precision, "products": ways,
-             "loops": self.compiled.describe()},
+             "input": input_way(self.program, self.options.training, self.device),
+             "loops": self.compiled.describe(), **({"step": self.step} if self.options.training else {})},
         )
 
     def module(self, parameters: Mapping[str, Any] | None = None, seed: int | None = None) -> Network:
@@ -165,12 +172,12 @@ class TorchExecutable(Trainable):
     def _noise(self, noise: Noise | None) -> DeviceNoise | None:
         if noise is None:
             return None
-        return DeviceNoise(noise.seed, noise.epoch, self._put(noise.samples, torch.int64))
+        return DeviceNoise(noise.seed, *(self._put(one, torch.int64) for one in ([noise.epoch], noise.samples)))
 
     # --- training ----------------------------------------------------------------------------------
 
     def init_training(self, handle: Mapping[str, torch.Tensor]) -> State:
-        return State.begin(self.program, self.training, dict(handle))
+        return State.begin(self.program, self.training, dict(handle), self.graphs)
 
     @torch.no_grad()
     def current(self, training: State) -> dict[str, torch.Tensor]:
@@ -197,7 +204,7 @@ class TorchExecutable(Trainable):
         return training.snapshot()
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> State:
-        return State.restored(self.program, self.training, arrays, self.device)
+        return State.restored(self.program, self.training, arrays, self.device, self.graphs)
 
     def evaluate(self, handle: Any, staged: Staged, order: np.ndarray, mask: np.ndarray) -> Metrics:
         with self._turn:

@@ -11,7 +11,8 @@ import torch
 class Lion(torch.optim.Optimizer):
     """p <- p - lr (sign(beta1 m + (1 - beta1) g) + weight_decay p); m <- beta2 m + (1 - beta2) g (Chen et al. 2023).
 
-    params: tensors, or groups of them, as of every optimizer of torch's. m stands in its state as "exp_avg".
+    params: tensors, or groups of them, as of every optimizer of torch's. lr: a number, or a tensor of one beside the
+    parameters, which is read there. m stands in the state as "exp_avg".
     """
 
     def __init__(
@@ -39,5 +40,9 @@ def _move(p: torch.Tensor, g: torch.Tensor, state: dict[str, Any], group: dict[s
         state["exp_avg"] = torch.zeros_like(p)
     m = state["exp_avg"]
     change = (m * beta1).add_(g, alpha=1 - beta1).sign_().add_(p, alpha=group["weight_decay"])
-    p.add_(change, alpha=-group["lr"])
+    rate = group["lr"]
+    if isinstance(rate, torch.Tensor) and rate.device.type != "cpu":  # as a number it would be waited for
+        p.addcmul_(change, rate.to(p.dtype), value=-1)
+    else:
+        p.add_(change, alpha=-float(rate))
     m.mul_(beta2).add_(g, alpha=1 - beta2)

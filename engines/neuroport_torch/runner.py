@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from neuroport.model.layers import Dropout, Linear
+from neuroport.model.nodes import Input
 from neuroport.program.execute import Activity, Records, execute
 from neuroport.program.lower import Program
 from neuroport.program.noise import keep, stream_of
@@ -19,6 +20,7 @@ from neuroport_torch.arena import Arena
 from neuroport_torch.eager import EagerLoop
 from neuroport_torch.exact import exact_in_bfloat16
 from neuroport_torch.layers import LAYERS, ROUNDED
+from neuroport_torch.marked import Marked
 from neuroport_torch.ops import table
 from neuroport_torch.stepped import TimeLoop, run_segment
 
@@ -28,10 +30,10 @@ OLDEST = (8, 0)  # compute capability: kernels are compiled and tested from here
 
 
 class Noise(NamedTuple):
-    """``engine.base.Noise`` with its arrays on the device, int64."""
+    """``engine.base.Noise`` with its arrays on the device, int64. epoch: (1,)."""
 
     seed: int
-    epoch: int
+    epoch: Tensor
     samples: Tensor
 
 
@@ -109,8 +111,7 @@ class Compiled:
         """(B, *shape): 0 where a unit is silenced, else 1 / (1 - p)."""
         shape, device = self.program.leaving[name], self.device
         units = torch.arange(int(torch.Size(shape).numel()), device=device)
-        epoch = torch.full((1,), noise.epoch, device=device)
-        kept = keep(stream_of(name), noise.seed, epoch, noise.samples, units, node.p, int)
+        kept = keep(stream_of(name), noise.seed, noise.epoch, noise.samples, units, node.p, int)
         return (kept.to(self.dtype) * (1 / (1 - node.p))).reshape(-1, *shape)
 
     def zero_state(self, batch: int) -> dict[str, Tensor]:
@@ -126,12 +127,16 @@ class Runner:
         self.masks, self.ways = masks, ways
 
     def parallel(self, name: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        node = self.program.node(name)
+        node, events = self.program.node(name), None
+        if isinstance(x, Marked):
+            if isinstance(node, Input):
+                return x
+            x, events = x.as_subclass(Tensor), x.events
         rows = x.flatten(0, 1)
         if isinstance(node, Linear):
             y, way = products.linear(
                 rows, parameters["weight"], parameters.get("bias"), self.arena, self.compiled.rounded,
-                name in self.compiled.exact)
+                name in self.compiled.exact, events)
             self.ways[name] = way
         else:
             y = self.compiled.layers[type(node).__name__].apply(node, parameters, rows)
@@ -144,6 +149,6 @@ class Runner:
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[tuple[str, str], Tensor]]:
         of = self.compiled
         return run_segment(
-            of.program, segment, of.loops[segment], of.table, of.layers, arrays, state, given, tuple(record), self.masks,
-            self.arena,
+            of.program, segment, of.loops[segment], of.table, of.layers, arrays, state, given, tuple(record),
+            self.masks, self.arena,
         )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
-from neuroport.model.optimizers import SGD, Adam, AdamW, Lion, RMSprop
 from neuroport.model.training import Training
 from neuroport.program.augment import Words, augmented
-from neuroport.program.bounds import free_slope, to_free, to_valid
 from neuroport.program.execute import windows
 from neuroport.program.lower import Program
 from neuroport.program.objective import (
@@ -24,154 +21,19 @@ from neuroport.program.objective import (
     scores,
     step_of,
 )
-from neuroport_torch import lion, products
+from neuroport_torch import products
 from neuroport_torch.arena import Arena
 from neuroport_torch.checkpoint import chunk_steps, run_in_chunks
+from neuroport_torch.marked import BITS, input_way, marked
 from neuroport_torch.runner import Compiled, Noise
 from neuroport_torch.staging import Staged, unpack
+from neuroport_torch.state import State
 
 if products.HAS_NUMBA:
     from neuroport_torch.kernels import augment as kernels
 
 Tensor = torch.Tensor
 Tensors = dict[str, Tensor]
-Groups = list[dict[str, Any]]
-
-# fused: one loop over each parameter in place of a dozen
-OPTIMIZERS: dict[type, Callable[[Any, Groups], torch.optim.Optimizer]] = {
-    SGD: lambda o, groups: torch.optim.SGD(
-        groups, lr=o.learning_rate, momentum=o.momentum, weight_decay=o.weight_decay, fused=True),
-    Adam: lambda o, groups: torch.optim.Adam(
-        groups, lr=o.learning_rate, betas=(o.beta1, o.beta2), eps=o.eps, fused=True),
-    AdamW: lambda o, groups: torch.optim.AdamW(
-        groups, lr=o.learning_rate, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay, fused=True),
-    Lion: lambda o, groups: lion.Lion(
-        groups, lr=o.learning_rate, betas=(o.beta1, o.beta2), weight_decay=o.weight_decay),
-    RMSprop: lambda o, groups: torch.optim.RMSprop(
-        groups, lr=o.learning_rate, alpha=o.decay, eps=o.eps, momentum=o.momentum),
-}
-
-
-@dataclass
-class State:
-    """A training under way, moved in place.
-
-    free: what the optimizer moves, the free values of parameters. still: valid values of all others; those
-    that are trainable at the rate 0 are among them, and have a gradient where clipping counts it.
-    """
-
-    free: Tensors
-    still: Tensors
-    optimizer: torch.optim.Optimizer | None
-    arena: Arena = field(default_factory=Arena)
-
-    @staticmethod
-    def begin(program: Program, training: Training, handle: Tensors) -> State:
-        """The first state, from parameters on the device."""
-        arrays = {name: value.detach().cpu().numpy().astype(np.float64) for name, value in handle.items()}
-        free = {name: torch.tensor(value).to(handle[name]) for name, value in to_free(program, arrays).items()
-                if training.rate_factor(name) > 0}
-        return State.of(program, training, free, {
-            name: value.detach().clone() for name, value in handle.items() if name not in free})
-
-    @staticmethod
-    def of(program: Program, training: Training, free: Tensors, still: Tensors) -> State:
-        """A state before the optimizer's first step. The tensors become its own."""
-        groups: dict[float, list[Tensor]] = {}
-        for name, value in free.items():
-            groups.setdefault(training.rate_factor(name), []).append(value.requires_grad_())
-        for name, value in still.items():
-            counted = bool(groups) and training.clip_norm is not None and name in program.trainable
-            value.requires_grad_(counted)
-        described = training.optimizer
-        optimizer = OPTIMIZERS[type(described)](
-            described, [{"params": values, "rate_factor": factor} for factor, values in groups.items()]
-        ) if groups else None
-        return State(free, still, optimizer)
-
-    def parameters(self, program: Program) -> Tensors:
-        """Every parameter, valid; differentiable in the free values."""
-        return {name: to_valid(program, name, self.free[name]) if name in self.free else self.still[name]
-                for name in program.parameters}
-
-    @property
-    def leaves(self) -> Tensors:
-        """Everything that has a gradient."""
-        return {**self.free, **{name: value for name, value in self.still.items() if value.requires_grad}}
-
-    def gather(self) -> None:
-        """Gradients of several batches will add up. In tensors of their own: a gradient may lie in the arena."""
-        for value in self.leaves.values():
-            value.grad = torch.zeros_like(value)
-
-    def move(self, program: Program, training: Training, factor: float) -> None:
-        """One step of the optimizer along the gradients that lie at the leaves."""
-        if self.optimizer is None:
-            return
-        leaves = self.leaves
-        for value in leaves.values():
-            if value.grad is None:  # nothing of the loss depends on it
-                value.grad = torch.zeros_like(value)
-        if training.clip_norm is not None:
-            clip([value.grad for value in self.free.values() if value.grad is not None], training.clip_norm, [
-                value.grad * free_slope(program, name, value.detach())
-                for name, value in leaves.items() if name in self.still and value.grad is not None
-            ])
-        for group in self.optimizer.param_groups:
-            group["lr"] = training.optimizer.learning_rate * factor * group["rate_factor"]
-        self.optimizer.step()
-        for value in leaves.values():
-            value.grad = None
-
-    # --- to arrays and back ------------------------------------------------------------------------
-
-    def _numbered(self) -> list[str]:
-        """Names of the free values in the order in which the optimizer numbers them."""
-        names = {id(value): name for name, value in self.free.items()}
-        groups = self.optimizer.param_groups if self.optimizer else []
-        return [names[id(value)] for group in groups for value in group["params"]]
-
-    def snapshot(self) -> dict[str, np.ndarray]:
-        """All of it by name: "free/NAME", "still/NAME", and the optimizer's "optimizer/KEY/NAME"."""
-        found = {f"free/{name}": value for name, value in self.free.items()}
-        found |= {f"still/{name}": value for name, value in self.still.items()}
-        if self.optimizer is not None:
-            moments = self.optimizer.state_dict()["state"]
-            for index, name in enumerate(self._numbered()):
-                found |= {f"optimizer/{key}/{name}": value for key, value in moments.get(index, {}).items()
-                          if value is not None}
-        return {name: value.detach().cpu().numpy().copy() for name, value in found.items()}
-
-    @staticmethod
-    def restored(
-        program: Program, training: Training, arrays: Mapping[str, np.ndarray], device: torch.device
-    ) -> State:
-        """The state of a snapshot, bit by bit."""
-        of: dict[str, Tensors] = {"free": {}, "still": {}, "optimizer": {}}
-        for full, value in arrays.items():
-            kind, _, name = full.partition("/")
-            of[kind][name] = torch.tensor(value, device="cpu" if kind == "optimizer" else device)
-        moved = [name for name in program.trainable if training.rate_factor(name) > 0]
-        state = State.of(program, training, {name: of["free"][name] for name in moved}, {
-            name: of["still"][name] for name in program.parameters if name not in moved})
-        if state.optimizer is not None:
-            moments: dict[int, Tensors] = {}
-            numbers = {name: index for index, name in enumerate(state._numbered())}
-            for full, tensor in of["optimizer"].items():
-                key, _, name = full.partition("/")
-                moments.setdefault(numbers[name], {})[key] = tensor
-            # puts moments on the device, and a count of steps where that optimizer keeps it
-            state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": moments})
-        return state
-
-
-def clip(gradients: Iterable[Tensor], norm: float, others: Iterable[Tensor] = ()) -> None:
-    """Scale gradients down together, in place, where the global norm of them and of ``others`` exceeds ``norm``."""
-    gradients = list(gradients)
-    total = torch.stack([g.square().sum() for g in (*gradients, *others)]).sum().sqrt()
-    scale = torch.where(total > norm, norm / total, torch.ones_like(total))
-    for g in gradients:
-        g.mul_(scale)
 
 
 def activity(
@@ -221,7 +83,70 @@ def shares(mask: Tensor) -> Tensor:
     return mask / mask.sum(1, keepdim=True).clamp(min=1)
 
 
-@torch.enable_grad()
+class Group(NamedTuple):
+    """The batches of one step of the optimizer, (batches, B), and what it takes with them.
+
+    mask: of valid samples. shares: their weights in their batch. keys: of the noise. others: rows to mix with. parts:
+    of each batch in the group, (batches,). epoch: (1,). rates: one of each of the optimizer's groups.
+    """
+
+    order: Tensor
+    mask: Tensor
+    shares: Tensor
+    keys: Tensor
+    others: Tensor
+    parts: Tensor
+    epoch: Tensor
+    rates: Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the optimizer, along the mean gradient over the valid samples of a group of batches.
+
+    All that changes from step to step comes with the group, or lies in the state, so that a graph can hold it.
+    """
+
+    compiled: Compiled
+    training: Training
+    state: State
+    staged: Staged
+    seed: int
+    mixing: bool
+
+    @torch.enable_grad()
+    def __call__(self, group: Group) -> tuple[Tensor, Tensor]:
+        """Losses and numbers of right decisions, (batches,)."""
+        compiled, training, state = self.compiled, self.training, self.state
+        program, (size, batch) = compiled.program, group.order.shape
+        (source,) = program.inputs
+        start = state.start(compiled, batch)
+        losses, right = [], []
+        if size > 1:
+            state.gather()
+        for samples, valid, weights, keys, others, part in zip(*(one.unbind(0) for one in group[:6]), strict=True):
+            state.arena.reset()
+            targets, drawn = self.staged.targets(samples), Noise(self.seed, group.epoch, keys)
+            x = entering(compiled, training, self.staged, samples, others if self.mixing else None, drawn, state.arena)
+            loss, read = judge(
+                compiled, training, state.parameters(program), start, {source: x}, targets, weights, drawn, state.arena,
+            )
+            if loss.requires_grad:
+                (loss if size == 1 else loss * part).backward()
+            losses.append(loss.detach())
+            right.append(hits(decide(program, training, read), targets, valid))
+        state.move(program, training, group.rates)
+        return torch.stack(losses), torch.stack(right)
+
+    def replayed(self, group: Group) -> tuple[Tensor, Tensor]:
+        """The same from the state's graph. Rates are a tensor here."""
+        assert self.state.replayed is not None
+        reads = self.compiled, self.staged.values, self.staged.labels
+        losses, right = self.state.replayed(
+            lambda inputs: self(Group(*inputs)), tuple(group), reads, (self.seed, self.mixing))
+        return losses, right
+
+
 def train_batches(
     compiled: Compiled, training: Training, state: State, staged: Staged, order: Tensor, mask: Tensor,
     factors: Sequence[float], noise: tuple[int, int], identities: Tensor, partners: Tensor | None,
@@ -230,32 +155,23 @@ def train_batches(
 
     identities: (batches, B), keys of the noise. partners: (batches, B), rows to mix with, where asked for.
 
-    Each step of the optimizer takes the batches of one group, along the mean gradient over the group's valid samples.
+    Each step of the optimizer takes the batches of one group. Nothing here waits for the device.
     """
-    program, size = compiled.program, len(order) // len(factors)
-    (source,) = program.inputs
-    start = compiled.zero_state(order.shape[1])
-    parts = shares(mask.sum(1).view(len(factors), size)).flatten().unbind(0)  # of each batch in its group
-    others = order if partners is None else partners
-    batches = list(zip(order.unbind(0), mask.unbind(0), shares(mask).unbind(0), parts, identities.unbind(0),
-                       others.unbind(0), strict=True))
-    losses, right = [], []
-    for step, factor in enumerate(factors):
-        if size > 1:
-            state.gather()
-        for samples, valid, weights, part, keys, other in batches[step * size : (step + 1) * size]:
-            state.arena.reset()
-            targets, drawn = staged.targets(samples), Noise(*noise, keys)
-            x = entering(compiled, training, staged, samples, None if partners is None else other, drawn, state.arena)
-            loss, read = judge(
-                compiled, training, state.parameters(program), start, {source: x}, targets, weights, drawn, state.arena,
-            )
-            if loss.requires_grad:
-                (loss if size == 1 else loss * part).backward()
-            losses.append(loss.detach())
-            right.append(hits(decide(program, training, read), targets, valid))
-        state.move(program, training, factor)
-    return torch.stack(losses), torch.stack(right)
+    count = len(factors)
+    seed, now = noise
+    step = Step(compiled, training, state, staged, seed, partners is not None)
+    every = [order, mask, shares(mask), identities, order if partners is None else partners]
+    parts = shares(mask.sum(1).view(count, -1))  # of each batch in its group
+    grouped = [one.unflatten(0, (count, -1)).unbind(0) for one in every] + [parts.unbind(0)]
+    epoch = torch.full((1,), now, device=order.device)
+    rates: Any = state.rates(training, factors)
+    if state.replayed is not None:
+        # of a float32 tensor, torch's fused kernels on CUDA read nothing else
+        kind = torch.float32 if order.device.type == "cuda" else torch.float64
+        rates = torch.tensor(rates, dtype=kind, device=order.device).unbind(0)
+    take = step if state.replayed is None else step.replayed
+    found = [take(Group(*of_step, epoch, rate)) for *of_step, rate in zip(*grouped, rates, strict=True)]
+    return torch.cat([losses for losses, _ in found]), torch.cat([right for _, right in found])
 
 
 def entering(
@@ -263,11 +179,21 @@ def entering(
     arena: Arena,
 ) -> Tensor:
     """Activity of some samples as training sees it, (T, B, *shape). others: rows to mix with, where asked for."""
-    x = unpack(staged, samples, compiled.dtype, arena)
+    x = plainly_entering(compiled, training, staged, samples, arena)
     if not training.augmentation:
         return x
     partner = None if others is None else unpack(staged, others, compiled.dtype, arena)
     return augment(compiled.program, training, x, partner, staged.binary, noise, arena)
+
+
+def plainly_entering(
+    compiled: Compiled, training: Training, staged: Staged, samples: Tensor, arena: Arena
+) -> Tensor:
+    """Activity of some samples as it is, (T, B, *shape), as events where the network reads those."""
+    found = None
+    if input_way(compiled.program, training, compiled.device) == BITS:
+        found = marked(compiled.program, staged, samples, compiled.dtype, arena)
+    return unpack(staged, samples, compiled.dtype, arena) if found is None else found
 
 
 @torch.no_grad()
@@ -277,10 +203,11 @@ def augment(
     """A batch (T, B, *shape) with the training's augmentations."""
     step, eager = step_of(program), not (products.HAS_NUMBA and x.device.type == "cpu")
     if not eager:
-        return kernels.augmented(training, step, x, partner, binary, *noise, arena).contiguous()
+        epoch = int(noise.epoch)  # lies on the CPU
+        return kernels.augmented(
+            training, step, x, partner, binary, noise.seed, epoch, noise.samples, arena).contiguous()
     words = Words(int, lambda count: torch.arange(count, device=x.device))
-    now = torch.tensor([noise.epoch], device=x.device)
-    return augmented(training, step, words, x, partner, binary, noise.seed, now, noise.samples).contiguous()
+    return augmented(training, step, words, x, partner, binary, *noise).contiguous()
 
 
 class Evaluated(NamedTuple):
@@ -310,7 +237,7 @@ def evaluate_batches(
     for samples, valid, weights in zip(order.unbind(0), mask.unbind(0), shares(mask).unbind(0), strict=True):
         arena.reset()
         targets = staged.targets(samples)
-        x = unpack(staged, samples, compiled.dtype, arena)
+        x = plainly_entering(compiled, training, staged, samples, arena)
         values = compiled.run(parameters, start, {source: x}, arena, wanted={*judged, *rates}).values
         read = {name: values[name].flatten(2) for name in judged}
         losses.append((per_sample(program, training, read, targets) * weights).sum())

@@ -37,7 +37,7 @@ def found(case, training, epoch, precision="float32"):
     rows, others, identities = (torch.tensor(part, dtype=torch.int64)
                                 for part in (case.rows(), case.partners(), case.identities()))
     return entering(executable.compiled, training, executable.stage(case.packed()), rows, others,
-                    Noise(SEED, epoch, identities), Poisoned())
+                    Noise(SEED, torch.tensor([epoch]), identities), Poisoned())
 
 
 @pytest.fixture(params=["kernels", "tensors"])

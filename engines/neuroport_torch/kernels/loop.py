@@ -43,6 +43,7 @@ class FusedLoop:
         edges = segment.internal
         self._forward = cache(lambda given, written: forward_source(parts, edges, given, written, self.dtype, rounded))
         self._reverse = cache(lambda cotangents: reverse_source(parts, edges, cotangents, self.dtype, rounded))
+        self._lags = cache(self._lags_on)  # copied to a device once, not in every run
 
     def forward(
         self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],
@@ -114,8 +115,7 @@ class FusedLoop:
     def _constants(self, arrays: Arrays, masks: Tensors, example: Tensor) -> dict[Key, Tensor]:
         """Coefficients, parameters and lags in the layouts that the kernels read, on the example's device."""
         found: dict[Key, Tensor] = {
-            ("lags", edge.key): flat(torch.as_tensor(edge.lags.steps, device=example.device).expand(
-                self.program.leaving[edge.source]))
+            ("lags", edge.key): self._lags(edge.key, example.device)
             for edge in self.segment.internal if edge.lags is not None}
         for name, traced in self.neurons.items():
             shape = self.program.leaving[name]
@@ -132,6 +132,10 @@ class FusedLoop:
                 found["factor", part.name] = self._factor(node, own, masks.get(part.name), part.name, example)
         return found
 
+    def _lags_on(self, key: str, device: torch.device) -> Tensor:
+        (edge,) = (edge for edge in self.segment.internal if edge.key == key and edge.lags is not None)
+        return flat(torch.as_tensor(edge.lags.steps, device=device).expand(self.program.leaving[edge.source]))
+
     def _operand(self, weight: Tensor) -> Tensor:
         """A matrix as the kernel's products take it."""
         return bfloat16(weight) if self.rounded else weight
@@ -139,5 +143,6 @@ class FusedLoop:
     def _factor(self, node: Any, own: Tensors, mask: Tensor | None, name: str, example: Tensor) -> Tensor:
         """What a node multiplies by, (M,)."""
         given = own.get("scale", node.scale) if isinstance(node, Scale) else mask
-        factor = torch.as_tensor(1.0 if given is None else given, dtype=example.dtype, device=example.device)
+        # a number is filled in on the device: copied there, it would be waited for
+        factor = given if isinstance(given, Tensor) else example.new_full((), 1.0 if given is None else given)
         return flat(factor.expand(example.shape[1], *self.program.leaving[name]))
