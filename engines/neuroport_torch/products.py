@@ -34,12 +34,16 @@ HAS_NUMBA = find_spec("numba") is not None
 
 
 def linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena, rounded: bool = False, exact: bool = False
+    x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena, rounded: bool = False, exact: bool = False,
+    events: Events | None = None,
 ) -> tuple[Tensor, str]:
     """x (M, K), weight (N, K), bias (N,) -> (M, N), differentiable in all three; and the way it was taken.
 
     rounded: operands are rounded to bfloat16, also those of the reverse. exact: x is known to be exact in bfloat16.
+    events: those of x, where they are known; then x gives the shape alone.
     """
+    if events is not None:
+        return _Linear.apply(x, weight, bias, events, arena, rounded), "events"
     on_tensor_cores = on_cuda(x, weight, bias, rounded, exact)
     if on_tensor_cores is not None:
         return on_tensor_cores

@@ -11,18 +11,25 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from neuroport_reference.precision import bfloat16 as defined  # noqa: E402
-from neuroport_torch import bf16_products, dense, products  # noqa: E402
+from neuroport_torch import bf16_products, dense, marked, products  # noqa: E402
+from neuroport_torch import training as torch_training  # noqa: E402
 from neuroport_torch.arena import Arena, Fresh  # noqa: E402
 from neuroport_torch.bf16_products import RoundedProduct, SplitProduct, native, pieces, split  # noqa: E402
+from neuroport_torch.engine import TorchExecutable  # noqa: E402
 from neuroport_torch.exact import exact_in_bfloat16  # noqa: E402
 from neuroport_torch.kernels import measured  # noqa: E402
 from neuroport_torch.precision import bfloat16  # noqa: E402
 
+from neuroport.data.staging import stage  # noqa: E402
+from neuroport.engine.base import Options  # noqa: E402
+from neuroport.model.augmentation import SpikeDropout  # noqa: E402
 from neuroport.model.graph import Edge, Model, Recurrent  # noqa: E402
 from neuroport.model.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, SumPool2d  # noqa: E402
 from neuroport.model.neurons import LI, LIF  # noqa: E402
 from neuroport.model.nodes import Input, Output  # noqa: E402
 from neuroport.model.numerics import Numerics  # noqa: E402
+from neuroport.model.training import Training  # noqa: E402
+from neuroport.program.initialize import init  # noqa: E402
 from neuroport.program.lower import lower  # noqa: E402
 
 SIZES = [(1, 1, 1), (7, 64, 20), (130, 100, 64), (300, 63, 130), (257, 512, 65)]  # M, K, N
@@ -230,3 +237,89 @@ def _elsewhere(place):
     measured.folder = lambda: Path(place)
     dense._seconds = lambda *given: 1 / 0
     return dense.dense(numbers(2000, 128), numbers(100, 128), Arena()).numpy()
+
+
+# --- the first product, from packed bits ------------------------------------------------------------
+
+
+def trained(direct, model, training, steps, monkeypatch, precision="float32", rate=0.05):
+    """Everything that a training reaches over staged bits, read directly or unpacked."""
+    monkeypatch.setattr(products, "LARGE", 0)
+    monkeypatch.setattr(marked, "LARGE", 0)
+    if not direct:
+        monkeypatch.setattr(marked, "input_way", lambda *of: "unpacked: for comparison")
+        monkeypatch.setattr(torch_training, "input_way", lambda *of: "unpacked: for comparison")
+    executable = TorchExecutable(
+        lower(model), Options("cpu", precision, training), torch.device("cpu"))
+    random = np.random.default_rng(0)
+    x = (random.random((11, steps, *model.nodes["input"].shape)) < rate).astype(np.uint8)
+    staged = executable.stage(stage(x, random.integers(0, 3, 11)))
+    state = executable.init_training(executable.load(init(model)))
+    order, mask = random.integers(0, 11, (4, 6)), np.ones((4, 6), np.float32)
+    mask[-1, 4:] = 0
+    state, metrics = executable.train_segment(state, staged, order, mask, np.ones(4), (0, 0))
+    judged = executable.evaluate(executable.current(state), staged, order, mask)
+    return {**executable.snapshot(state), "loss": metrics.loss, "right": metrics.correct, "judged": judged.loss,
+            **{f"rate of {name}": value for name, value in judged.rates.items()}}
+
+
+def first_layer(width):
+    return Model.sequential((width,), 1e-3, [Linear(70), LIF(tau=4e-3, v_threshold=0.3), Linear(3), LI(tau=4e-3)])
+
+
+@pytest.mark.parametrize("width", [1, 64, 130])
+@pytest.mark.parametrize("steps", [1, 8, 21])
+def test_bits_read_directly_train_to_the_same_bits_as_unpacked_ones(width, steps, monkeypatch):
+    asked = []
+    plain = marked.marked
+    with monkeypatch.context() as patch:
+        patch.setattr(torch_training, "marked", lambda *of: asked.append(plain(*of)) or asked[-1])
+        got = trained(True, first_layer(width), Training(), steps, patch)
+    with monkeypatch.context() as patch:
+        expected = trained(False, first_layer(width), Training(), steps, patch)
+    assert asked and (width == 1 or all(one is not None for one in asked))
+    for name, value in expected.items():
+        assert np.array_equal(got[name], value), name
+
+
+def test_bits_are_read_directly_in_bfloat16_too(monkeypatch):
+    with monkeypatch.context() as patch:
+        got = trained(True, first_layer(130), Training(), 12, patch, "bfloat16")
+    with monkeypatch.context() as patch:
+        expected = trained(False, first_layer(130), Training(), 12, patch, "bfloat16")
+    assert all(np.array_equal(got[name], value) for name, value in expected.items())
+
+
+def test_dense_bits_are_unpacked(monkeypatch):
+    asked = []
+    plain = marked.marked
+    monkeypatch.setattr(torch_training, "marked", lambda *of: asked.append(plain(*of)) or asked[-1])
+    trained(True, first_layer(64), Training(), 8, monkeypatch, rate=0.5)
+    assert asked and all(one is None for one in asked)
+
+
+def forked():
+    nodes = {"input": Input(shape=(4,)), "a": Linear(3), "b": Linear(3), "lif": LIF(tau=4e-3), "output": Output()}
+    edges = [Edge("input", "a"), Edge("input", "b"), Edge("a", "lif"), Edge("b", "lif"), Edge("lif", "output")]
+    return Model(nodes=nodes, edges=edges, dt=1e-3)
+
+
+@pytest.mark.parametrize("model,training,why", [
+    (first_layer(4), Training(augmentation=(SpikeDropout(p=0.1),)), "augmentation"),
+    (first_layer(4), Training(truncate=3), "windows"),
+    (forked(), Training(), "more than one"),
+    (Model.sequential((4,), 1e-3, [LIF(tau=4e-3), Linear(3), LI(tau=4e-3)]), Training(), "no Linear"),
+    (Model.sequential((4,), 1e-3, [Dropout(p=0.5), Linear(3), LI(tau=4e-3)]), Training(), "no Linear"),
+    (first_layer(4), None, "no training"),
+])
+def test_where_something_else_needs_the_input_it_is_unpacked_and_info_says_why(model, training, why):
+    executable = TorchExecutable(lower(model), Options("cpu", None, training), torch.device("cpu"))
+    ran = executable.run(executable.load(init(model)), executable.init_state(1), {"input": np.zeros((2, 1, 4))})
+    assert ran.info["input"].startswith("unpacked: ") and why in ran.info["input"]
+
+
+def test_info_says_that_bits_are_read():
+    executable = TorchExecutable(lower(first_layer(4)), Options("cpu", None, Training()), torch.device("cpu"))
+    ran = executable.run(
+        executable.load(init(first_layer(4))), executable.init_state(1), {"input": np.zeros((2, 1, 4))})
+    assert ran.info["input"] == "bits"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
+from neuroport_torch.kernels.lanes import how_many, lowest
 from neuroport_torch.kernels.load import folder
 
 KEPT = folder() is not None  # numba refuses to cache where it cannot write
@@ -18,3 +20,27 @@ def unpack_bits(values, samples, x, lo, hi):
             source, into = values[samples[b], t >> 3], x[t, b]
             for m in range(x.shape[2]):
                 into[m] = (source[m] >> place) & 1
+
+
+@njit(nogil=True, error_model="numpy", cache=KEPT)
+def mark_bits(values, samples, lo, hi, bits, count):
+    """Steps 8 lo to 8 hi of the same activity as marks: bits (T * B, words of 64), count (T * B,) of those set."""
+    batch, one = len(samples), np.uint64(1)
+    last = len(bits) // batch
+    for block in range(lo, hi):
+        steps = min(8, last - 8 * block)
+        bits[8 * block * batch : (8 * block + steps) * batch] = 0
+        for b in range(batch):
+            source = values[samples[b], block]
+            for k in range(len(source)):
+                byte = np.uint64(source[k])
+                while byte:
+                    step = lowest(byte)
+                    byte &= byte - one
+                    if step < steps:
+                        bits[(8 * block + step) * batch + b, k >> 6] |= one << np.uint64(k & 63)
+        for row in range(8 * block * batch, (8 * block + steps) * batch):
+            n = 0
+            for w in range(bits.shape[1]):
+                n += how_many(bits[row, w])
+            count[row] = n

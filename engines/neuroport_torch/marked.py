@@ -1,0 +1,90 @@
+"""Staged bits read by the first product as they are: the dense (T, B, K) input is never made.
+
+Where the only reader of the input is a Linear on the CPU, its events are found in the packed bits. The
+same sums are taken in the same order as from the unpacked input, so results are equal bit by bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuroport.model.layers import Linear
+from neuroport.model.training import Training
+from neuroport.program.lower import Program
+from neuroport.program.schedule import Parallel
+from neuroport_torch import products
+from neuroport_torch.arena import Arena
+from neuroport_torch.kernels.threads import over
+from neuroport_torch.products import DENSE, LARGE, Events
+from neuroport_torch.staging import Staged
+
+if products.HAS_NUMBA:
+    from neuroport_torch.kernels.unpack import mark_bits
+
+Tensor = torch.Tensor
+BITS = "bits"
+
+
+class Marked(torch.Tensor):
+    """Activity (T, B, *shape) that exists as events alone. Its values are NaN, and take no memory."""
+
+    events: Events
+
+    @staticmethod
+    def of(events: Events, shape: tuple[int, ...], dtype: torch.dtype) -> Marked:
+        found = torch.Tensor._make_subclass(Marked, torch.full((1,), torch.nan, dtype=dtype).expand(shape))
+        found.events = events
+        return found
+
+    def __getitem__(self, window: Any) -> Marked:
+        assert window == slice(0, len(self)), "events are read as a whole"
+        return self
+
+
+def input_way(program: Program, training: Training | None, device: torch.device) -> str:
+    """How staged bits reach the network: ``BITS``, or "unpacked: " and the reason."""
+    why = _obstacle(program, training, device)
+    return BITS if why is None else f"unpacked: {why}"
+
+
+def _obstacle(program: Program, training: Training | None, device: torch.device) -> str | None:
+    if device.type != "cpu":
+        return f"no such kernel for {device.type}"
+    if not products.HAS_NUMBA:
+        return "numba is not installed"
+    if training is None:
+        return "no training"
+    if training.augmentation:
+        return "augmentation changes the input"
+    if training.truncate is not None or training.checkpoint_steps is not None:
+        return "time is cut into windows"
+    (source, *others) = program.inputs
+    readers = [edge for edge in program.wires if edge.source == source]
+    if others or len(readers) != 1 or readers[0].delay:
+        return "the input is read by more than one layer, or later"
+    reader = readers[0].target
+    alone = any(isinstance(segment, Parallel) and segment.node == reader for segment in program.segments)
+    if not alone or not isinstance(program.node(reader), Linear) or len(program.incoming[reader]) > 1:
+        return f"{reader} is no Linear that reads the input alone"
+    return None
+
+
+def marked(program: Program, staged: Staged, samples: Tensor, dtype: torch.dtype, arena: Arena) -> Marked | None:
+    """The activity of some samples, of a program whose input may come so; None where it is better unpacked."""
+    (source,) = program.inputs
+    (edge,) = (edge for edge in program.wires if edge.source == source)
+    steps, batch, width = staged.steps, len(samples), staged.values[0, 0].numel()
+    rows, words = steps * batch, -(-width // 64)
+    if not staged.binary or rows * width * program.leaving[edge.target][0] < LARGE:
+        return None
+    bits = arena.empty((rows, words), torch.int64, torch.device("cpu")).numpy().view(np.uint64)
+    start, packed, which = np.zeros(rows + 1, np.int64), staged.values.flatten(2).numpy(), samples.numpy()
+    over(-(-steps // 8), 1, lambda lo, hi: mark_bits(packed, which, lo, hi, bits, start[1:]))
+    sample = start[1 :: max(1, rows // 64)]  # by the same rows as ``Events.of``: the same way is taken
+    if sample.sum() > 2 * DENSE * len(sample) * width or start.sum() > DENSE * rows * width:
+        return None
+    np.cumsum(start, out=start)
+    return Marked.of(Events.marked(bits, start, width), (steps, batch, *program.inputs[source]), dtype)
