@@ -66,11 +66,14 @@ def compiled(monkeypatch, tmp_path):
     """A function that compiles a kernel's text for a GPU, without one."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
-    def compiled(source, name, capability, tile=TABLE[0], pointer="*fp32"):
+    def compiled(source, name, capability, tile=TABLE[0], pointer="*fp32", native=False):
         kernel = load(source, name)
-        numbers = {"BLOCK": tile.block, "AHEAD": tile.ahead, "ROWS": ROWS, "TERMS": TERMS["float32"]}
+        numbers = {"BLOCK": tile.block, "AHEAD": tile.ahead, "ROWS": ROWS, "TERMS": TERMS["float32"],
+                   "NATIVE": native}
         kinds = {parameter.name: "constexpr" if parameter.is_constexpr else kind_of(parameter.name, pointer)
                  for parameter in kernel.params}
+        if native:  # bfloat16 by its bits
+            kinds |= {argument: "*i16" for argument in kinds if argument.startswith("weight")}
         constants = {(place,): numbers.get(own, False) for place, (own, kind) in enumerate(kinds.items())
                      if kind == "constexpr"}
         return triton.compile(
@@ -113,6 +116,17 @@ def test_loops_compile_for_cuda(compiled, name):
             made = compiled(source.text, kernel, capability).asm
             # what one thread writes others read after a barrier: never through the cache of what does not change
             assert made["cubin"] and made["ptx"].count("bar.sync") >= 2 and "ld.global.nc" not in made["ptx"]
+
+
+def test_a_loop_in_bfloat16_multiplies_it_on_tensor_cores_into_float32_sums(compiled):
+    program = lower(MODELS["recurrent"])
+    segment = next(one for one in program.segments if isinstance(one, Loop))
+    loop = TritonLoop(program, segment, parts_of(program, segment), torch.float32, rounded=True)
+    outside = tuple(loop.neurons)[:1]
+    for kernel, source in (("forward", loop._forward(outside, ())), ("reverse", loop._reverse(outside))):
+        for capability in (80, 90):
+            machine = compiled(source.text, kernel, capability, native=True).asm["ptx"]
+            assert re.search(r"mma\S*\.f32\.bf16\.bf16", machine)
 
 
 def test_every_tile_compiles(compiled):
