@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from contestant import Run
+from neuroport_torch import saved
 from neuroport_torch.engine import TorchExecutable
 from peers import torch_steps
-from workload import Workload, batch_order, inputs
+from workload import Workload, batch_order, inputs, targets
 
 Arrays = dict[str, np.ndarray]
 
@@ -29,9 +30,11 @@ def reverse_run(executable: TorchExecutable, workload: Workload, arrays: Arrays)
 
 
 def saved_bytes(executable: TorchExecutable, workload: Workload, arrays: Arrays) -> int:
-    """Bytes of the distinct storages that autograd keeps in a step, without parameters and inputs."""
-    network = executable.module(arrays)
-    x = torch.from_numpy(inputs(workload)).to(executable.device)
-    make = torch_steps.training_step if workload.trains else torch_steps.reverse_step
-    step = make(workload, network, list(network.parameters()), False)
-    return torch_steps.saved_bytes(lambda: step(x[0], 0), [*network.parameters(), x])
+    """Bytes that autograd's graph of a step holds, without parameters and inputs; of our own operations everything."""
+    x = inputs(workload)[0]
+    if workload.trains:
+        (source,) = executable.program.inputs
+        return sum(saved.saved_bytes(executable, executable.load(arrays), {source: x}, targets(workload)[0]).values())
+    network, given = executable.module(arrays), torch.from_numpy(x).to(executable.device)
+    wanted = list(network.parameters()) or [given.requires_grad_()]
+    return sum(saved.graph_bytes(network(given), [*wanted, given]).values())
