@@ -1,7 +1,7 @@
 """Large products of dense matrices on the CPU: the ways there are, and which one is taken.
 
     torch     what torch links, MKL on most builds
-    onednn    oneDNN's inner product, float32: half the time of MKL's on AMD processors
+    onednn    oneDNN's inner product, float32: on some processors half the time of MKL's, on others no gain
 
 The faster one for a class of shapes is measured once on a machine and kept on disk
 (``kernels/measured.py``); where nothing can be kept, sums of at least LONG terms go to oneDNN. No way
@@ -25,8 +25,8 @@ Multiply = Callable[[Tensor, Tensor, Tensor], None]
 LONG = 64  # terms of each sum below which oneDNN gains nothing, as a rule
 ROWS = 64  # grain of work for a thread
 PIECE = 1024  # rows that oneDNN makes at once: what it returns is copied while it lies in a cache
-TRIED = 2**27  # multiplications of a measurement, a few milliseconds
-TIMES = 4
+TRIED = 2**28  # multiplications of a measurement, some milliseconds
+TIMES = 6
 
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
