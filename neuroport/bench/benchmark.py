@@ -175,6 +175,11 @@ def _contestants(
             obstacle = known.obstacle(name)
             if obstacle:
                 raise EngineUnavailable(f'the engine "{name}" cannot be used: {obstacle}')
+    able = registry.reference_engine().capabilities().precisions
+    for precision in precisions:
+        if precision is not None and measure_of(precision) not in able:
+            wrong = f"names {precision!r}, in which {reference!r} cannot show what is right"
+            problems.append(Problem("--precision", wrong, f"name some of: {listed(able)}"))
     if not names:
         problems.append(Problem("--engines", "name no engine", f"name some of: {listed(known.names)}"))
     if problems:
