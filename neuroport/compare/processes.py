@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,13 +131,20 @@ class Ended(Exception):
 
 
 class Conversation:
-    """A process that answers each line of JSON with one, and sleeps in between; ended where the ``with`` ends."""
+    """A process that answers each line of JSON with one, and sleeps in between; ended where the ``with`` ends.
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None):
-        # Ctrl-C reaches us alone, so that nobody else has to say something about it
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-            env=None if environment is None else {**os.environ, **environment})
+    environment: variables beside ours. log: a file for what it says to people, in place of our standard error.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, log: Path | None = None
+    ):
+        with contextlib.ExitStack() as opened:
+            said = None if log is None else opened.enter_context(log.open("w", encoding="utf-8"))
+            # Ctrl-C reaches us alone, so that nobody else has to say something about it
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True,
+                env={**os.environ, **(environment or {})})
 
     def __enter__(self) -> Conversation:
         return self
