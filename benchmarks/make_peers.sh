@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes a virtual environment .peers/NAME for each peer named, with the versions pinned in benchmarks/peers/NAME.txt.
 #
-#   benchmarks/make_peers.sh spyx snntorch norse
+#   benchmarks/make_peers.sh spyx snntorch norse spikingjelly
 #
-# benchmarks/train_step.py times spyx; tests/docs/test_migration.py compares what spyx and snntorch compute with
+# benchmarks/suite.py times them all; tests/docs/test_migration.py compares what spyx and snntorch compute with
 # neuroport, tests/nir/test_peers.py what snntorch and norse make of NIR files.
 # PYTHON chooses the interpreter (default: python3; the peers need 3.11 or newer). An environment that exists is
 # brought to the pinned versions; delete its folder to start afresh.
