@@ -14,6 +14,7 @@ from workload import Workload
 NUMBER = 4  # bytes of a float32
 COPIED = 2**25  # numbers of the copy: 128 MiB, more than any cache
 SIDE = 1024  # of the matrices of the product
+COPIED_BY_GPU, SIDE_OF_GPU = 2**28, 8192
 REPEATS, ENOUGH = 20, 1.0  # times, or seconds: some processors take bfloat16 a thousand times slower than float32
 
 
@@ -41,9 +42,30 @@ class Least:
         return max(self.bytes / limits.copy, self.operations / limits.products[precision])
 
 
-def measured() -> Limits:
-    """The best of several, on all cores."""
-    return Limits(copy_rate(), product_rates())
+def measured(device: str = "cpu") -> Limits:
+    """The best of several, on all cores of the CPU, or on the GPU."""
+    return Limits(copy_rate(), product_rates()) if device == "cpu" else _of_gpu(device)
+
+
+def _of_gpu(device: str) -> Limits:
+    """Never run so far: no GPU was at hand."""
+    import torch
+
+    def timed(call: Callable[[], object]) -> float:
+        def finished() -> None:
+            call()
+            torch.cuda.synchronize(device)
+
+        return _best(finished)
+
+    source = torch.ones(COPIED_BY_GPU, device=device)
+    into = torch.empty_like(source)
+    copied = 2 * NUMBER * COPIED_BY_GPU / timed(lambda: into.copy_(source))
+    rates = {}
+    for precision in ("float32", "bfloat16"):
+        a = torch.ones(SIDE_OF_GPU, SIDE_OF_GPU, device=device, dtype=getattr(torch, precision))
+        rates[precision] = 2 * SIDE_OF_GPU**3 / timed(lambda a=a: a @ a)
+    return Limits(copied, rates)
 
 
 def copy_rate() -> float:

@@ -189,30 +189,43 @@ def write_overview(folder: Path) -> None:
 
 
 def summary(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """The best of ours on each engine beside the best peer, one row a workload."""
+    """Ours beside the fastest peer, one row a workload; paths are those of the repository's root."""
     if not reports:
         return f"Not measured yet: `{CPU_COMMAND}`.\n"
+    report = next(iter(reports.values()))
     ours = [name for name, entry in CONTESTANTS.items() if entry.kind == "ours"]
-    lines = [f"| CPU-ms a step | {' | '.join(f'**{name}**' for name in ours)} | best peer | times as fast |",
-             f"|---|{'---|' * (len(ours) + 2)}"]
+    lines = [
+        "![CPU time of one step of each workload in neuroport and in other libraries](docs/benchmark.svg)", "",
+        "Each contestant's outputs were held to the reference, stepping as that library steps, before it was timed. "
+        f"CPU time of all cores together, median of {report['rounds']} interleaved rounds, and how many times as fast "
+        "as the fastest peer that is, within rounds ([everything measured](benchmarks/results/README.md)). "
+        f"{conditions(report['machine'])}", "",
+        f"| CPU-ms a step | {' | '.join(f'**{name}**' for name in ours)} | fastest peer |",
+        f"|---|{'---|' * (len(ours) + 1)}",
+    ]
     for kind, report in reports.items():
         rows, peer = report["results"], report["best_peer"]["cpu"]
-        cells = [number(rows[name]["cpu_ms"]["median"]) if name in rows else "" for name in ours]
-        beside = "" if peer is None else f"{peer}, {number(rows[peer]['cpu_ms']['median'])}"
-        mine = [name for name in ours if name in rows]
-        best = min(mine, key=lambda name: rows[name]["cpu_ms"]["median"], default=None)
-        gain = "" if best is None or peer is None else f"{1 / rows[best]['cpu_ratio']['median']:.2f} ({best})"
+        cells = [_beside_peer(rows[name]) if name in rows else "" for name in ours]
+        cells.append("" if peer is None else f"{number(rows[peer]['cpu_ms']['median'])}, {peer}")
         sizes = sizes_in_words(Workload.from_dict(report["workload"]))
         title = f"[{TITLES[kind]}](benchmarks/results/{kind}_cpu.md): {sizes}"
-        lines.append(f"| {title} | {' | '.join(cells)} | {beside} | {gain} |")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    again = f"bash benchmarks/make_peers.sh spyx snntorch norse spikingjelly && .venv/bin/{CPU_COMMAND}"
+    lines += ["", f"`{again}` repeats it. On a GPU: not measured yet; `{GPU_COMMAND}` does."]
     return "\n".join(lines) + "\n"
+
+
+def _beside_peer(row: Mapping[str, Any]) -> str:
+    """``92 (1.54 ×)``: milliseconds, and how many times as fast as the fastest peer."""
+    ratio = row["cpu_ratio"]
+    beside = "" if ratio is None else f" ({1 / ratio['median']:.2f} ×)"
+    return f"{number(row['cpu_ms']['median'])}{beside}"
 
 
 def overview(folder: Path, reports: Mapping[str, Mapping[str, Any]]) -> str:
     """What was measured here, and what was not."""
-    lines = ["# Measurements", "", "## neuroport and other libraries on a CPU", "",
-             summary(reports).replace("(benchmarks/results/", "("),
-             f"`bash benchmarks/make_peers.sh spyx snntorch norse spikingjelly && {CPU_COMMAND}` repeats it.", ""]
+    here = summary(reports).replace("(benchmarks/results/", "(").replace("(docs/", "(../../docs/")
+    lines = ["# Measurements", "", "## neuroport and other libraries on a CPU", "", here]
     for kind, report in reports.items():
         count = len(report["results"])
         lines.append(f"- [{TITLES[kind]}]({kind}_cpu.md): {count} contestants, {conditions(report['machine'])}")

@@ -19,9 +19,8 @@ from neuroport.bench.timing import SETTLE, number
 from neuroport.compare.processes import Conversation
 
 TIMES = 3  # timed runs of a point, of which the median counts
-LONGEST = 6.0  # seconds of a step: a contestant that takes longer is not asked for larger points of that sweep
-# their best ways stand for them
-SPARED = ("snntorch", "spikingjelly", "norse", "norse compiled", "linear", "linear jax")
+LONGEST = 6.0  # seconds of a step: a point that would take longer, by those before it, is left out
+ASKED = ("neuroport torch", "neuroport jax", "spyx", "snntorch", "spikingjelly", "norse")  # as they are documented
 FACTORS = {"T": "time steps", "B": "samples in a batch", "N": "neurons"}
 SMALL = {
     "layer": replace(WORKLOADS["layer"], sizes=(256,), batch=16, batches=1, steps_per_run=1),
@@ -50,7 +49,7 @@ def measure(
         found[kind] = {factor: {} for factor in SWEEPS[kind]}
         for name in names:
             entry = CONTESTANTS[name]
-            if name in SPARED or kind not in entry.workloads or entry.precision != "float32":
+            if name not in ASKED:
                 continue
             log = logs / f"scaling-{kind}-{name.replace(' ', '-')}.log"
             with ExitStack() as stack:
@@ -68,17 +67,27 @@ def _swept(
 ) -> dict[str, dict[str, float]]:
     its: dict[str, dict[str, float]] = {}
     for value in values:
+        if predicted(its, value) > 1e3 * LONGEST:
+            break
         workload = at(kind, factor, value)
-        asked(process, {"prepare": workload.as_dict(), "warmup": 2}, log)
+        asked(process, {"prepare": workload.as_dict(), "warmup": 1}, log)
         answers = []
         for _ in range(TIMES):
             time.sleep(SETTLE)
             answers.append(asked(process, {"run": workload.steps_per_run}, log))
         its[str(value)] = {f"{clock}_ms": 1e3 * median(one[f"{clock}_seconds"] for one in answers)
                            for clock in ("cpu", "wall")}
-        if its[str(value)]["wall_ms"] > 1e3 * LONGEST:
-            break
     return its
+
+
+def predicted(points: Mapping[str, Mapping[str, float]], value: int) -> float:
+    """Wall-ms of a larger point: as the last ones grew, of a single one as the size does. 0 without any."""
+    if not points:
+        return 0.0
+    sizes = list(points)
+    last = points[sizes[-1]]["wall_ms"]
+    slope = exponent({size: points[size] for size in sizes[-2:]}, "wall_ms") or 1.0
+    return last * (value / float(sizes[-1])) ** slope
 
 
 def exponent(points: Mapping[str, Mapping[str, float]], clock: str = "cpu_ms") -> float | None:

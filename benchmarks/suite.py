@@ -152,7 +152,7 @@ def main() -> None:
         return
     if options.device == "cuda" and not cuda_is_there():
         raise SystemExit(f"No GPU here: nothing is measured. On a machine with an NVIDIA GPU: {report.GPU_COMMAND}")
-    began, where, found = time.perf_counter(), machine.describe(), limits.measured()
+    began, where, found = time.perf_counter(), machine.describe(), limits.measured(options.device)
     tell(report.limits_in_words(found))
     logs = machine.ROOT / ".peers" / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -117,7 +117,7 @@ def test_a_report_survives_its_file_and_leads_to_the_overview_the_summary_and_th
     suite.report.write_overview(tmp_path)
     overview, summary = ((tmp_path / name).read_text() for name in ("README.md", "summary.md"))
     assert "not measured yet" in overview and "--device cuda --write" in overview and "| spyx | 1.00 |" in overview
-    assert "| 2.00 (neuroport torch) |" in summary and "spyx, 1 000" in summary
+    assert "| 500 (2.00 ×) |" in summary and "| 1 000, spyx |" in summary
     assert len({line.count("|") for line in summary.splitlines() if line.startswith("|")}) == 1
     path = tmp_path / "benchmark.svg"
     suite.picture.write(tmp_path, path)
@@ -256,6 +256,13 @@ def test_the_exponent_is_the_slope_in_logarithms(suite):
     points = {str(size): {"cpu_ms": 0.3 * size**1.5} for size in (10, 20, 80)}
     assert suite.scaling.exponent(points) == pytest.approx(1.5)
     assert suite.scaling.exponent({"1": {"cpu_ms": 1.0}}) is None
+
+
+def test_a_point_that_would_take_too_long_is_foreseen(suite):
+    squares = {str(size): {"wall_ms": float(size**2)} for size in (10, 20)}
+    assert suite.scaling.predicted(squares, 40) == pytest.approx(1600.0)
+    assert suite.scaling.predicted({"10": {"wall_ms": 5.0}}, 40) == pytest.approx(20.0)
+    assert suite.scaling.predicted({}, 40) == 0.0
 
 
 def test_every_contestant_names_a_module_that_is_there(suite):
