@@ -1,4 +1,4 @@
-"""The torch engine's kernels on a GPU: bytes a second against a plain copy, and cycles against torch's own step loop.
+"""The torch engine on a GPU: kernels against a plain copy and torch's step loop, training steps as a graph or plain.
 
     python benchmarks/gpu_kernels.py [--device cuda:0] [--write]
 
@@ -6,8 +6,9 @@ A LIF population, forward and in reverse, has to read its input, the cotangent o
 and to write its output, that membrane and the cotangent of its input: six numbers a neuron and step. Its share is
 that many bytes over the time taken, of the bandwidth of a large copy on the same device. A cycle of Linear and LIF is
 compared with the same equations step by step in torch. Both are checked against that plain loop before they are timed;
-times are medians between the device's own events. --write: the tables become benchmarks/results/gpu_kernels.md and
-.json. Run from a checkout: PYTHONPATH=.:engines
+times are medians between the device's own events. A training step of 128-512-512-20 is run kernel by kernel and from a
+CUDA graph, over data on the device: first to equal losses, then by the clock, the host's work included. --write: the
+tables become benchmarks/results/gpu_kernels.md and .json. Run from a checkout: PYTHONPATH=.:engines
 """
 
 from __future__ import annotations
@@ -15,20 +16,28 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import machine
+import numpy as np
 import torch
 from neuroport_torch.arena import Arena
+from neuroport_torch.engine import TorchExecutable
+from neuroport_torch.graphs import GRAPH, CudaGraphs, Graphs
 from neuroport_torch.runner import Compiled, language
 from neuroport_torch.stepped import Past, Ran, Reversed, TimeLoop
 
+from neuroport.data.staging import stage
+from neuroport.engine.base import Options
 from neuroport.model.graph import Model, Recurrent
 from neuroport.model.layers import Linear
-from neuroport.model.neurons import LIF
+from neuroport.model.neurons import LI, LIF
+from neuroport.model.optimizers import Adam
+from neuroport.model.training import Training
 from neuroport.program.execute import segment_arrays
 from neuroport.program.initialize import init
 from neuroport.program.lower import lower
@@ -42,6 +51,8 @@ LARGEST = 2**28  # lanes times steps of a population: six arrays of 1 GiB
 CYCLES = [(units, batch) for units in (64, 128, 256, 512) for batch in (32, 128, 512)]
 CYCLE_STEPS = 250
 CHECKED = 20  # steps: in a cycle, one spike that rounding moves changes all that follow
+STEPS = [(8, 32), (64, 128), (256, 128)]  # samples and time steps of a training step
+RUN, ROUNDS = 50, 7  # training steps of a run that is timed, and how often
 WANTED = {"share of the copy's bandwidth": 0.7, "times faster than the step loop": 3.0}
 
 Timer = Callable[[Callable[[], Any]], float]  # seconds of a call
@@ -145,6 +156,50 @@ def measure_cycle(case: Case, timer: Timer) -> dict[str, Any]:
             "kernels ms": 1e3 * fused, "step loop ms": 1e3 * plain, "times faster than the step loop": plain / fused}
 
 
+class Lesson:
+    """A training of 128-512-512-20 on random spikes. graphs: what records its steps, None: none are."""
+
+    def __init__(self, samples: int, steps: int, device: torch.device, graphs: Graphs | None):
+        layers = [Linear(512), LIF(tau=9e-3, r=3.0), Linear(512), LIF(tau=9e-3, r=3.0), Linear(20), LI(tau=9e-3)]
+        model, random = Model.sequential(input=128, dt=1e-3, layers=layers), np.random.default_rng(0)
+        training = Training(optimizer=Adam(learning_rate=1e-4), batch_size=samples)
+        self.executable = TorchExecutable(lower(model), Options(str(device), None, training), device)
+        self.executable.graphs = graphs
+        count = 4 * samples
+        x, y = random.random((count, steps, 128)) < 0.05, random.integers(0, 20, count)
+        self.staged = self.executable.stage(stage(x.astype(np.uint8), y))
+        self.order = np.resize(random.permutation(count), (RUN, samples))
+        self.state = self.executable.init_training(self.executable.load(init(model, 1)))
+
+    def run(self) -> np.ndarray:
+        """The losses of one run."""
+        mask = np.ones(self.order.shape, np.float32)
+        self.state, found = self.executable.train_segment(
+            self.state, self.staged, self.order, mask, np.ones(RUN), (0, 0))
+        self.executable.wait()
+        return found.loss
+
+    def seconds(self) -> float:
+        """Of one step, in one run."""
+        start = time.perf_counter()
+        self.run()
+        return (time.perf_counter() - start) / RUN
+
+
+def measure_step(samples: int, steps: int, device: torch.device, graphs: Graphs) -> dict[str, Any]:
+    lessons = {"kernel by kernel ms": Lesson(samples, steps, device, None), f"{GRAPH} ms": Lesson(
+        samples, steps, device, graphs)}
+    plain, recorded = (lesson.run()[:CHECKED] for lesson in lessons.values())
+    np.testing.assert_allclose(recorded, plain, rtol=1e-3)
+    times: dict[str, list[float]] = {name: [] for name in lessons}
+    for _ in range(ROUNDS):
+        for name, lesson in lessons.items():
+            times[name].append(lesson.seconds())
+    medians = {name: 1e3 * float(np.median(found)) for name, found in times.items()}
+    one, other = medians.values()
+    return {"samples": samples, "steps": steps, **medians, "times faster from a graph": one / other}
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows of equal columns as Markdown."""
     def cell(value: Any) -> str:
@@ -160,7 +215,8 @@ def markdown(report: dict[str, Any]) -> str:
     text += f"A copy of {COPY * 4 / 2**30:.0f} GiB: {report['copy GB/s']:.0f} GB/s.\n\n{table(report['populations'])}\n"
     text += "A cycle of Linear and LIF, forward and reverse, without the gradient of its weights.\n\n"
     wanted = "; ".join(f"{what} at least {least}" for what, least in WANTED.items())
-    text += f"{table(report['cycles'])}\nWanted: {wanted}.\n\n"
+    text += f"{table(report['cycles'])}\nA training step of 128-512-512-20: forward, backward, Adam.\n\n"
+    text += f"{table(report['training steps'])}\nWanted: {wanted}.\n\n"
     return f"{text}{of['device']}; {of['system']}; torch {of['torch']}, triton {of['triton']}; {of['date']}; " \
            f"commit {of['commit']}{' with changes' if of['modified'] else ''}.\n"
 
@@ -187,6 +243,7 @@ def main() -> None:
         "copy GB/s": bandwidth / 1e9,
         "populations": [measure_population(population(lanes, steps, device), bandwidth, timer)
                         for lanes, steps in POPULATIONS if lanes * steps <= LARGEST],
+        "training steps": [measure_step(samples, steps, device, CudaGraphs(device)) for samples, steps in STEPS],
         "cycles": [measure_cycle(cycle(units, batch, CYCLE_STEPS, device), timer) for units, batch in CYCLES],
     }
     print(markdown(report))

@@ -133,8 +133,9 @@ class Replayed:
         inputs: copied to where the graph reads them. reads: objects that the work reads where they lie. constants:
         numbers of Python's that it reads. Whatever else it reads must outlive this object, and stay in its place.
         """
-        shapes = tuple((tuple(one.shape), one.dtype, one.device) for one in inputs)
         reads = tuple(reads)
+        tensors = (*inputs, *(one for one in reads if isinstance(one, Tensor)))
+        shapes = tuple((tuple(one.shape), one.dtype, one.device) for one in tensors)
         same = len(reads) == len(self._reads) and all(one() is now for one, now in zip(self._reads, reads, strict=True))
         if not same or (shapes, constants) != self._key:
             self._graph = None  # first: its memory serves the next one
