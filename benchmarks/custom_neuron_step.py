@@ -3,9 +3,9 @@
     PYTHONPATH=.:engines python benchmarks/custom_neuron_step.py [--write]
 
 A population of 512 neurons, 64 samples, 128 steps, forward and reverse, float32; runs are interleaved. Each with
-constants, and with one parameter of each neuron trained. Compile time: the first run, forward and reverse, in a process of its own
-with an empty cache folder; then again in a second process. Both in CPU seconds, without imports. --write: to
-results/custom_neuron_cpu.json and .md. The numbers are a report: no test depends on them.
+constants, and with one parameter of each neuron trained. Compile time: the first run, forward and reverse, in a
+process of its own with an empty cache folder; then again in a second process. Both in CPU seconds, without imports.
+--write: to results/custom_neuron_cpu.json and .md. The numbers are a report: no test depends on them.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def markdown(found: dict[str, Any]) -> str:
         "| neuron | forward | reverse | both, beside | ratio (10 % to 90 %) |", "|---|---|---|---|---|"]
     for name, row in found["rows"].items():
         ratio = f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})" if "ratio" in row else ""
-        lines.append(f"| {name} | {row['forward_ms']:.1f} | {row['reverse_ms']:.1f} | {PAIRS.get(name, '')} | {ratio} |")
+        times = f"{row['forward_ms']:.1f} | {row['reverse_ms']:.1f}"
+        lines.append(f"| {name} | {times} | {PAIRS.get(name, '')} | {ratio} |")
     lines += ["", "First run in a process, CPU seconds:", "", "| neuron | compiled | from the cache |", "|---|---|---|"]
     for name, of in found["first_run"].items():
         lines.append(f"| {name} | {of['compiled']['cpu_seconds']:.2f} | {of['from the cache']['cpu_seconds']:.2f} |")

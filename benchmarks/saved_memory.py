@@ -4,7 +4,7 @@
 
 The network 128-512-512-20, T = 128, B = 64 of workload.py, and a recurrent one of 256; counted as
 ``neuroport_torch.saved`` says: every piece of memory that autograd's graph of the loss holds, also what our own
-operations hold beside their tensors; neither parameters nor inputs. One JSON line for each contestant, with "saved_mib".
+operations hold beside their tensors; neither parameters nor inputs. A JSON line for each contestant, with "saved_mib".
 --write: to results/saved_memory.md, beside what is known of other libraries.
 """
 
