@@ -233,6 +233,9 @@ def overview(folder: Path, reports: Mapping[str, Mapping[str, Any]]) -> str:
     if grown is not None:
         lines += ["- [scaling in T, B and N](scaling_cpu.md)", "", "## Scaling", ""]
         lines.append(scaling.exponents(grown["scaling"]))
+    own = {f"{kind}_{device}" for kind in (*KINDS, "scaling") for device in ("cpu", "cuda")} | {"README", "summary"}
+    others = sorted(path.name for path in folder.glob("*.md") if path.stem not in own)
+    lines += ["", "## Others", "", *(f"- [{name.removesuffix('.md')}]({name})" for name in others)] if others else []
     measured = [kind for kind in KINDS if read(folder, f"{kind}_cuda") is not None]
     lines += ["", "## On a GPU", ""]
     lines += [f"- [{TITLES[kind]}]({kind}_cuda.md)" for kind in measured]

@@ -14,7 +14,8 @@ import pytest
 from neuroport.bench.timing import Spread, fastest, interleaved, number, ratios, spread, turns
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("agreement", "contestants", "limits", "machine", "picture", "report", "running", "scaling", "workload")
+ROOMS = ("agreement", "contestants", "limits", "machine", "picture", "report", "running", "scaling", "suite",
+         "workload")
 
 
 @pytest.fixture
@@ -231,6 +232,23 @@ def test_a_contestant_that_claims_other_equations_is_refused(suite, small):
     right = suite.agreement.expected(small, entry.numerics, "float32").outputs
     with pytest.raises(suite.agreement.Disagrees, match="differ by"):
         suite.agreement.References().verdict(entry, small, 1.01 * right)
+
+
+def test_a_contestant_whose_claim_fails_is_not_timed_and_the_others_are(suite, monkeypatch, tmp_path):
+    """Products without neurons, once as the floor that they are, once as the network that they are not."""
+    pytest.importorskip("torch", reason="the floor is written in torch")
+    floor = suite.contestants.CONTESTANTS["linear"]
+    liar = replace(floor, numerics=suite.contestants.Numerics())
+    absent = replace(floor, python=tmp_path / ".peers/nobody/bin/python")
+    monkeypatch.setattr(suite.suite, "CONTESTANTS", {"floor": floor, "liar": liar, "absent": absent})
+    work = replace(suite.workload.WORKLOADS["feedforward"], sizes=(20, 16, 16, 4), steps=20, batch=4, batches=2,
+                   learning_rate=1e-2)
+    said: list[str] = []
+    found = suite.suite.measure(["liar", "floor", "absent"], work, 2, "cpu", tmp_path, said.append)
+    assert set(found["answers"]) == set(found["ready"]) == {"floor"} and len(found["answers"]["floor"]) == 2
+    assert found["left_out"]["liar"].startswith("disagrees: outputs differ by")
+    assert "make_peers.sh nobody" in found["left_out"]["absent"]
+    assert any("liar is left out: disagrees" in one for one in said)
 
 
 # --- bounds and scaling ---------------------------------------------------------------------------
