@@ -61,7 +61,7 @@ class Training(Description):
     clip_norm: float | None = Field(None, gt=0)
     accumulate: int = Field(1, gt=0)
     truncate: int | None = Field(None, gt=0)
-    checkpoint_steps: Annotated[int, Field(gt=0)] | Literal["sqrt"] | None = None
+    checkpoint_steps: int | Literal["sqrt"] | None = None
     early_stopping: EarlyStopping | None = None
 
     @field_validator("regularizers", "metrics", "augmentation", mode="before")
@@ -71,6 +71,15 @@ class Training(Description):
         if isinstance(value, Kind):
             called = type(value).__name__
             raise nested([Problem("", f"is a {called}, no list", f"put it into one: [{called}(...)]")])
+        return value
+
+    @field_validator("checkpoint_steps", mode="before")
+    @classmethod
+    def _steps_or_their_root(cls, value: Any) -> Any:
+        number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if value is not None and value != "sqrt" and not number:
+            wrong = f"is {value!r}, neither a number of steps nor 'sqrt'"
+            raise nested([Problem("", wrong, "give a whole number greater than 0, or 'sqrt'")])
         return value
 
     def __hash__(self) -> int:

@@ -221,6 +221,10 @@ CASES: dict[str, tuple[Callable[[], Any], str, str]] = {
         lambda: training(schedule={"type": "Plateau", "factor": 2}), "training.schedule.factor", "less than 1"),
     "no batches for a step": (lambda: training(accumulate=0), "training.accumulate", "greater than 0"),
     "windows of no steps": (lambda: training(truncate=0), "training.truncate", "greater than 0"),
+    "checkpoints after no steps": (
+        lambda: training(checkpoint_steps=0), "training.checkpoint_steps: is 0, neither", "greater than 0, or 'sqrt'"),
+    "checkpoints by another root": (
+        lambda: training(checkpoint_steps="cbrt"), "training.checkpoint_steps: is 'cbrt', neither", "'sqrt'"),
     "no patience": (
         lambda: training(early_stopping={"patience": 0}), "training.early_stopping.patience", "greater than 0"),
     "an unknown value to stop by": (

@@ -1,4 +1,4 @@
-"""numba's kernels beside the plain loop: any size, any strides, any state, buffers that hold NaN, and time in pieces."""
+"""numba's kernels beside the plain loop: any size, strides and state, buffers that hold NaN, time in pieces."""
 
 from __future__ import annotations
 
