@@ -108,7 +108,7 @@ class TorchExecutable(Trainable):
             {name: activity.values[name].cpu().numpy() for name in self.program.outputs}, records,
             {name: value.cpu().numpy() for name, value in activity.state.items()},
             {"device": str(self.device), "precision": self.precision, "products": ways,
-             "input": input_way(self.program, self.options.training, self.device),
+             "input": input_way(self.compiled, self.options.training),
              "loops": self.compiled.describe(), **({"step": self.step} if self.options.training else {})},
         )
 

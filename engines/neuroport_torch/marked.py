@@ -1,19 +1,19 @@
 """Staged bits read by the first product as they are: the dense (T, B, K) input is never made.
 
-Where the only reader of the input is a Linear on the CPU, its events are found in the packed bits. The
-same sums are taken in the same order as from the unpacked input, so results are equal bit by bit.
+Where the only reader of the input is a Linear, on the CPU its events are found in the packed bits. The
+same sums are taken in the same order as from the unpacked input, so results are equal bit by bit. On
+CUDA tiles of bits are unpacked in registers and multiplied there.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from neuroport.model.layers import Linear
 from neuroport.model.training import Training
-from neuroport.program.lower import Program
 from neuroport.program.schedule import Parallel
 from neuroport_torch import products
 from neuroport_torch.arena import Arena
@@ -21,6 +21,9 @@ from neuroport_torch.kernels.threads import over
 from neuroport_torch.products import DENSE, LARGE, Events
 from neuroport_torch.staging import Staged
 
+if TYPE_CHECKING:
+    from neuroport_torch.bits_product import StagedBits
+    from neuroport_torch.runner import Compiled
 if products.HAS_NUMBA:
     from neuroport_torch.kernels.unpack import mark_bits
 
@@ -29,32 +32,34 @@ BITS = "bits"
 
 
 class Marked(torch.Tensor):
-    """Activity (T, B, *shape) that exists as events alone. Its values are NaN, and take no memory."""
+    """Activity (T, B, *shape) that exists as its marks alone. Its values are NaN, and take no memory."""
 
-    events: Events
+    marks: Events | StagedBits
 
     @staticmethod
-    def of(events: Events, shape: tuple[int, ...], dtype: torch.dtype) -> Marked:
-        found = torch.Tensor._make_subclass(Marked, torch.full((1,), torch.nan, dtype=dtype).expand(shape))
-        found.events = events
+    def of(marks: Events | StagedBits, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Marked:
+        blank = torch.full((1,), torch.nan, dtype=dtype, device=device)
+        found: Marked = torch.Tensor._make_subclass(Marked, blank.expand(shape))
+        found.marks = marks
         return found
 
     def __getitem__(self, window: Any) -> Marked:
-        assert window == slice(0, len(self)), "events are read as a whole"
+        assert window == slice(0, len(self)), "marks are read as a whole"
         return self
 
 
-def input_way(program: Program, training: Training | None, device: torch.device) -> str:
+def input_way(compiled: Compiled, training: Training | None) -> str:
     """How staged bits reach the network: ``BITS``, or "unpacked: " and the reason."""
-    why = _obstacle(program, training, device)
+    why = _obstacle(compiled, training)
     return BITS if why is None else f"unpacked: {why}"
 
 
-def _obstacle(program: Program, training: Training | None, device: torch.device) -> str | None:
-    if device.type != "cpu":
-        return f"no such kernel for {device.type}"
-    if not products.HAS_NUMBA:
-        return "numba is not installed"
+def _obstacle(compiled: Compiled, training: Training | None) -> str | None:
+    program = compiled.program
+    if compiled.written_in is None:
+        return f"there are no kernels for {compiled.device.type} here"
+    if compiled.written_in == "triton" and compiled.dtype != torch.float32:
+        return f"there is no kernel in {compiled.dtype}"
     if training is None:
         return "no training"
     if training.augmentation:
@@ -72,9 +77,16 @@ def _obstacle(program: Program, training: Training | None, device: torch.device)
     return None
 
 
-def marked(program: Program, staged: Staged, samples: Tensor, dtype: torch.dtype, arena: Arena) -> Marked | None:
-    """The activity of some samples, of a program whose input may come so; None where it is better unpacked."""
+def marked(compiled: Compiled, staged: Staged, samples: Tensor, arena: Arena) -> Marked | None:
+    """The activity of some samples, where ``input_way`` is ``BITS``; None where it is better unpacked."""
+    program = compiled.program
     (source,) = program.inputs
+    shape = (staged.steps, len(samples), *program.inputs[source])
+    if staged.binary and compiled.written_in == "triton":
+        from neuroport_torch.bits_product import StagedBits
+
+        return Marked.of(StagedBits(staged.values.flatten(2), samples, staged.steps), shape, compiled.dtype,
+                         compiled.device)
     (edge,) = (edge for edge in program.wires if edge.source == source)
     steps, batch, width = staged.steps, len(samples), staged.values[0, 0].numel()
     rows, words = steps * batch, -(-width // 64)
@@ -87,4 +99,4 @@ def marked(program: Program, staged: Staged, samples: Tensor, dtype: torch.dtype
     if sample.sum() > 2 * DENSE * len(sample) * width or start.sum() > DENSE * rows * width:
         return None
     np.cumsum(start, out=start)
-    return Marked.of(Events.marked(bits, start, width), (steps, batch, *program.inputs[source]), dtype)
+    return Marked.of(Events.marked(bits, start, width), shape, compiled.dtype, compiled.device)

@@ -2,6 +2,7 @@
 
     events      CPU, with numba: x is mostly zeros, as spikes are
     onednn      CPU, large and dense: see ``dense.py``
+    bits        CUDA: staged bits, unpacked within the product
     bf16        CUDA, precision "bfloat16": see ``bf16_products.py``
     split_bf16  CUDA, float32, x is spikes: there, too
     torch       everything else
@@ -13,7 +14,7 @@ measured on this machine: equal inputs give equal bits.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from neuroport_torch.kernels.threads import over
 from neuroport_torch.layers import LAYERS, ROUNDED
 from neuroport_torch.precision import bfloat16
 
+if TYPE_CHECKING:
+    from neuroport_torch.bits_product import StagedBits
+
 Tensor = torch.Tensor
 LARGE = 2**22  # multiplications below which a plain product is as good
 VALUES = 2**14  # grain of rounding for a thread
@@ -35,15 +39,17 @@ HAS_NUMBA = find_spec("numba") is not None
 
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, arena: Arena, rounded: bool = False, exact: bool = False,
-    events: Events | None = None,
+    marks: Events | StagedBits | None = None,
 ) -> tuple[Tensor, str]:
     """x (M, K), weight (N, K), bias (N,) -> (M, N), differentiable in all three; and the way it was taken.
 
     rounded: operands are rounded to bfloat16, also those of the reverse. exact: x is known to be exact in bfloat16.
-    events: those of x, where they are known; then x gives the shape alone.
+    marks: those of x, where they are known; then x gives the shape alone.
     """
-    if events is not None:
-        return _Linear.apply(x, weight, bias, events, arena, rounded), "events"
+    if isinstance(marks, Events):
+        return _Linear.apply(x, weight, bias, marks, arena, rounded), "events"
+    if marks is not None:
+        return marks.linear(weight, bias, rounded), "bits"
     on_tensor_cores = on_cuda(x, weight, bias, rounded, exact)
     if on_tensor_cores is not None:
         return on_tensor_cores

@@ -56,7 +56,7 @@ class Compiled:
         self.program, self.dtype, self.device, self.fused = program, dtype, device, fused
         self.table = table(dtype)
         self.rounded, self.layers = rounded, ROUNDED if rounded else LAYERS
-        self.exact = exact_in_bfloat16(program)
+        self.exact, self.written_in = exact_in_bfloat16(program), language(device)
         self.loops: dict[Stepped, TimeLoop] = {
             segment: self._loop(segment, fused) for segment in program.segments if isinstance(segment, Stepped)
         }
@@ -127,16 +127,16 @@ class Runner:
         self.masks, self.ways = masks, ways
 
     def parallel(self, name: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        node, events = self.program.node(name), None
+        node, marks = self.program.node(name), None
         if isinstance(x, Marked):
             if isinstance(node, Input):
                 return x
-            x, events = x.as_subclass(Tensor), x.events
+            x, marks = x.as_subclass(Tensor), x.marks
         rows = x.flatten(0, 1)
         if isinstance(node, Linear):
             y, way = products.linear(
                 rows, parameters["weight"], parameters.get("bias"), self.arena, self.compiled.rounded,
-                name in self.compiled.exact, events)
+                name in self.compiled.exact, marks)
             self.ways[name] = way
         else:
             y = self.compiled.layers[type(node).__name__].apply(node, parameters, rows)

@@ -191,8 +191,8 @@ def plainly_entering(
 ) -> Tensor:
     """Activity of some samples as it is, (T, B, *shape), as events where the network reads those."""
     found = None
-    if input_way(compiled.program, training, compiled.device) == BITS:
-        found = marked(compiled.program, staged, samples, compiled.dtype, arena)
+    if input_way(compiled, training) == BITS:
+        found = marked(compiled, staged, samples, arena)
     return unpack(staged, samples, compiled.dtype, arena) if found is None else found
 
 

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 import torch
 import triton.language as tl
-from neuroport_torch import runner
+from neuroport_torch import runner, training
 from neuroport_torch.arena import Fresh
+from neuroport_torch.bits_product import StagedBits
 from neuroport_torch.kernels.triton_loop import WIDEST
+from neuroport_torch.marked import input_way
+from neuroport_torch.precision import bfloat16
 from neuroport_torch.stepped import Past
 from triton.language.extra import libdevice
 from triton.runtime.interpreter import TensorHandle
 from unit import test_torch_gradients as plain
 from unit.test_torch_gradients import MODELS
 
+from neuroport.data.staging import stage
 from neuroport.engine.base import Noise
 from neuroport.model.graph import Recurrent
 from neuroport.model.layers import Conv2d, Linear
@@ -115,6 +119,44 @@ def test_a_loops_products_in_bfloat16_are_the_plain_loops(name):
     got, expected = (one.gradients(one.load(parameters), state, inputs, targets).parameters for one in (fused, eager))
     for key, value in expected.items():  # a cotangent next to a boundary may round apart, by 2**-8 of it
         assert np.linalg.norm(got[key] - value) <= 2.0**-10 * np.linalg.norm(value) + 1e-9, key
+
+
+@pytest.mark.parametrize("steps,samples,width,columns,batch", [(21, 5, 70, 130, 3), (8, 3, 64, 20, 4), (1, 4, 1, 1, 1)])
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_product_of_packed_bits_is_that_of_the_unpacked(steps, samples, width, columns, batch, rounded):
+    random = np.random.default_rng(0)
+    x = (random.random((samples, steps, width)) < 0.5).astype(np.uint8)
+    taken = torch.tensor(random.integers(0, samples, batch))
+    dense = torch.tensor(x)[taken].movedim(1, 0).reshape(steps * batch, width).double()
+    weight, bias = torch.randn(columns, width).requires_grad_(), torch.randn(columns).requires_grad_()
+    dy = torch.randn(steps * batch, columns)
+    bits = StagedBits(torch.tensor(np.packbits(x, axis=1, bitorder="little")), taken, steps)
+    y = bits.linear(weight, bias, rounded)
+    y.backward(dy)
+    w, d = ((bfloat16(value.detach()) if rounded else value.detach()).double() for value in (weight, dy))
+    for got, expected in ((y.detach(), dense @ w.t() + bias.detach()), (weight.grad, d.t() @ dense),
+                          (bias.grad, dy.double().sum(0))):
+        assert (got - expected).norm() <= 3e-7 * expected.norm()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_training_reads_packed_bits_and_reaches_what_it_reaches_unpacked(monkeypatch, precision):
+    model = plain.chain(Linear(5), LIF(tau=4e-3))
+    random = np.random.default_rng(0)
+    packed = stage((random.random((6, 11, *model.nodes["input"].shape)) < 0.4).astype(np.uint8), np.arange(6) % 3)
+
+    def trained():
+        executable = plain.executable(model, True, precision)
+        staged, state = executable.stage(packed), executable.init_training(executable.load(plain.task(model)[0]))
+        state, metrics = executable.train_segment(
+            state, staged, np.arange(6).reshape(2, 3), np.ones((2, 3)), np.ones(2), (0, 0))
+        return {**executable.snapshot(state), "loss": metrics.loss}
+
+    got = trained()
+    assert input_way(plain.executable(model, True, precision).compiled, plain.TRAINING) == "bits"
+    monkeypatch.setattr(training, "input_way", lambda *of: "unpacked: for comparison")
+    for name, value in trained().items():
+        assert np.linalg.norm(got[name] - value) <= 1e-5 * np.linalg.norm(value) + 1e-9, name
 
 
 @pytest.mark.parametrize("steps,batch,width", [(1, 1, 1), (1, 11, 3), (4, 9, 37)])

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton", reason="triton is made for Linux, and comes with torch's GPU builds")
 
 from neuroport_torch import runner  # noqa: E402
-from neuroport_torch.kernels import measured  # noqa: E402
+from neuroport_torch.kernels import measured, triton_bits  # noqa: E402
 from neuroport_torch.kernels.load import load  # noqa: E402
 from neuroport_torch.kernels.loop_source import parts_of  # noqa: E402
 from neuroport_torch.kernels.numba import kept_names  # noqa: E402
@@ -127,6 +127,22 @@ def test_a_loop_in_bfloat16_multiplies_it_on_tensor_cores_into_float32_sums(comp
         for capability in (80, 90):
             machine = compiled(source.text, kernel, capability, native=True).asm["ptx"]
             assert re.search(r"mma\S*\.f32\.bf16\.bf16", machine)
+
+
+def test_the_product_of_packed_bits_compiles_for_tensor_cores(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kinds = {"values": "*u8", "samples": "*i64", "weight": "*i16", "stride": "i64"}
+    arrays = ("bias", "y", "dy", "parts")
+    numbers = {"PIECES": 3, "BIASED": True, "NATIVE": True, "ROWS": 64, "COLUMNS": 64, "TERMS": 64}
+    for kernel in (triton_bits.forward, triton_bits.reverse):
+        names = [parameter.name for parameter in kernel.params]
+        types = {name: "constexpr" if name in numbers else kinds.get(name, "*fp32" if name in arrays else "i32")
+                 for name in names}
+        constants = {(names.index(name),): value for name, value in numbers.items() if name in names}
+        for capability in (80, 90):
+            made = triton.compile(
+                ASTSource(kernel, types, constants), GPUTarget("cuda", capability, 32), {"num_warps": 4}).asm
+            assert made["cubin"] and "bf16" in made["ptx"]
 
 
 def test_every_tile_compiles(compiled):
