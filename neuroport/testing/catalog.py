@@ -31,23 +31,13 @@ PLAIN = Training()
 class Feature:
     """A feature by its name in ``program/needs.py``, and the least that needs it.
 
-    training, precision: where the feature is one of those. moves: whether it is about the step that
-    parameters take, before or after the gradient. judges: whether it is about what an evaluation finds.
+    training, precision: where the feature is one of those.
     """
 
     name: str
     build: Callable[[float], Model]
     training: Training | None = None
     precision: str | None = field(default=None)
-
-    @property
-    def moves(self) -> bool:
-        return self.name.startswith((
-            "optimizer.", "schedule.", "augmentation.", "clip_norm", "learning_rates", "accumulate"))
-
-    @property
-    def judges(self) -> bool:
-        return self.name.startswith("metric.")
 
     def __repr__(self) -> str:
         return self.name

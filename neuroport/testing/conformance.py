@@ -20,7 +20,7 @@ from neuroport.testing.refusal import Refusal
 from neuroport.testing.subject import Subject
 
 
-class EngineConformance(Interface, BitTier, NormTier, RoundedProducts, Learning, Refusal, Metamorphic):
+class EngineConformance(Refusal, Interface, BitTier, NormTier, RoundedProducts, Learning, Metamorphic):
     """Everything an engine is held to.
 
     Write ``class TestMine(EngineConformance): engine_name = "mine"`` in a test module and run pytest.

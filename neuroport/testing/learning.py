@@ -11,7 +11,7 @@ from neuroport.testing.base import Kit
 from neuroport.testing.learned import BATCH, SAMPLES, Learned, learned, one_epoch, ten_steps
 from neuroport.testing.lessons import LESSONS, METRICS, Lesson, chosen
 from neuroport.testing.norm_tier import Report
-from neuroport.testing.subject import Subject, arrays, skip
+from neuroport.testing.subject import EVALUATION, STEPS, Subject, arrays, skip
 from neuroport.testing.tiers import LOSSES, PARAMETERS, distance, equal, near
 
 (PLAIN,) = chosen("LIF, recurrent")
@@ -55,6 +55,7 @@ class Learning(Kit):
         assert moved, "nothing was trained: a fault of the kit's lesson"
         ways = [{name: at[name] - np.float64(of.parameters[name]) for name in moved} for at in (reached, of.after)]
         near(ways[0], ways[1], PARAMETERS, "the way from the first parameters, which is short against their size")
+        subject.show(of.model, of.training, STEPS)
 
     def test_padding_does_not_count(self, subject: Subject) -> None:
         if subject.batch(BATCH) < 2:
@@ -84,6 +85,7 @@ class Learning(Kit):
         if expected.decisions is not None:
             np.testing.assert_array_equal(np.asarray(found.decisions)[mask > 0], expected.decisions[mask > 0])
         near(arrays(found.extra), arrays(expected.extra), LOSSES, "metrics")
+        subject.show(of.model, of.training, EVALUATION)
 
     @pytest.mark.parametrize("lesson", INTERRUPTED, ids=repr)
     def test_a_training_goes_on_from_a_snapshot_bit_by_bit(self, subject: Subject, lesson: Lesson) -> None:

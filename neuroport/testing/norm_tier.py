@@ -37,6 +37,7 @@ def compare_activity(subject: Subject, case: Case, report: Report) -> None:
     near(traces, expected, VOLTAGES, case.name)
     near(arrays(found.outputs), arrays(of.result.outputs), VOLTAGES, "outputs")
     near(arrays(found.state), arrays(of.result.state), VOLTAGES, "state after the run")
+    subject.show(model)
 
 
 def compare_gradients(subject: Subject, case: Case, report: Report) -> None:
@@ -48,6 +49,7 @@ def compare_gradients(subject: Subject, case: Case, report: Report) -> None:
     found = executable.gradients(executable.load(of.parameters), state, of.inputs, of.targets, None, of.noise)
     assert abs(float(found.loss) - of.gradients.loss) <= LOSSES * max(1.0, abs(of.gradients.loss))
     near(arrays(found.parameters), of.gradients.parameters, GRADIENTS, f"gradients of {case.name}")
+    subject.show(of.model, executable.training)
 
 
 def _clear(subject: Subject, case: Case, snapped: bool, report: Report) -> Clear:

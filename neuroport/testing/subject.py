@@ -19,6 +19,8 @@ from neuroport.program.lower import lower
 from neuroport.program.needs import needs
 
 DT = 2.0**-10  # seconds; the time step of the kit's models where the engine fixes none
+GRADIENTS, STEPS, EVALUATION = "gradients", "steps", "evaluation"
+_MOVING = ("optimizer.", "schedule.", "augmentation.", "clip_norm", "learning_rates", "accumulate")
 WEIGHT_BITS = 8  # the kit's snapped weights are k / 64 with |k| <= 127
 
 
@@ -34,10 +36,11 @@ def reference() -> Engine:
 
 @dataclass(eq=False)
 class Subject:
-    """An engine under test."""
+    """An engine under test. shown: features of what has run as it should in one test, so that no other need run it."""
 
     engine: Engine
     compiled: dict[Any, Executable] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)
 
     @property
     def able(self) -> Capabilities:
@@ -91,6 +94,19 @@ class Subject:
         found = self.executable(model, training, precision)
         assert isinstance(found, Trainable), "gradients are declared, so the executable must be a Trainable"
         return found
+
+
+    def show(self, model: Model, training: Training | None = None, way: str = GRADIENTS) -> None:
+        """Note that a model has run as it should, and been trained that far. way: see ``way_of``."""
+        ways = (GRADIENTS, STEPS) if way == STEPS else (way,)  # a step takes a gradient
+        self.shown |= {need.feature for need in needs(lower(model), training) if way_of(need.feature) in ways}
+
+
+def way_of(feature: str) -> str:
+    """What a feature is about: a run and its gradients, the steps that parameters take, or what an evaluation finds."""
+    if feature.startswith("metric."):
+        return EVALUATION
+    return STEPS if feature.startswith(_MOVING) else GRADIENTS
 
 
 def arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
