@@ -70,7 +70,7 @@ def call(
     """Run a function on ranges that cover 0 .. total; gives ``made`` and ``updated`` by name.
 
     read: what it reads. made: what it fills. updated: what it reads and overwrites. All of it by the names of
-    ``how.arrays``, as arrays of one or two axes.
+    ``how.arrays``.
     """
     from neuroport_jax.native_adapter import registered
 

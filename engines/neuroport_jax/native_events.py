@@ -49,6 +49,6 @@ def sort(lo, hi, start, index, value, binary, place, order, moved):
 def outer(lo, hi, place, order, moved, binary, dy, dw):
     """Rows lo to hi of dW (N, K) = dy^T x."""
     if binary[0]:
-        events.scatter(place, order, None, dy, False, dw, lo, hi)
+        events.scatter(place, order, None, dy, dw, lo, hi)
     else:
-        events.scatter(place, order, moved, dy, False, dw, lo, hi)
+        events.scatter(place, order, moved, dy, dw, lo, hi)

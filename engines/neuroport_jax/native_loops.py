@@ -14,7 +14,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from neuroport_torch.kernels.load import load
-from neuroport_torch.kernels.loop_source import GROUP, Key, Source, forward_source, parts_of, reverse_source
+from neuroport_torch.kernels.loop_source import (
+    GROUP,
+    TILE_COLUMNS,
+    Key,
+    Source,
+    forward_source,
+    parts_of,
+    reverse_source,
+)
 from neuroport_torch.kernels.numba import (
     BLOCK,
     kept_names,
@@ -24,12 +32,13 @@ from neuroport_torch.kernels.numba import (
     supports,
 )
 
-from neuroport.model.layers import Scale
+from neuroport.model.layers import Linear, Scale
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Loop, Stepped
 from neuroport.program.stepping import Arrays, Carry, of_lines, reached, with_lines
 from neuroport.program.wires import delayed
 from neuroport_jax.native import Call, Outline, available, call
+from neuroport_jax.products import of_weight, worthwhile
 from neuroport_jax.stepped import Given, of_weights, unbroadcast
 
 Array = jax.Array
@@ -84,10 +93,18 @@ def native_backward(
                for key, value in own.items()}
         for name, own in coefficients.items()
     }
-    of_parameters = {name: of_weights(program, name, own, inputs[name], of_stateless[name])
+    of_parameters = {name: _of_parameters(program, name, own, inputs[name], of_stateless[name])
                      for name, own in parameters.items()}
     held = {key: tuple(value) for key, value in of_lines(segment, of_given, of_lines_after).items()}
     return of_coefficients, of_parameters, {**of_first, **held}, {name: of_given[name] for name in given}
+
+
+def _of_parameters(program: Program, name: str, own: Any, x: Array, dy: Array) -> Any:
+    """Cotangents of a node's arrays, from all T x B at once."""
+    rows, cotangents = (value.reshape(-1, *value.shape[2:]) for value in (x, dy))
+    if not isinstance(program.node(name), Linear) or not worthwhile(rows, own["weight"]):
+        return of_weights(program, name, own, x, dy)
+    return {key: of_weight(rows, cotangents) if key == "weight" else cotangents.sum(0) for key in own}
 
 
 def _generated(text: str, name: str, leading: tuple[str | int, ...], arrays: tuple[str, ...], grain: int) -> Call:
@@ -193,7 +210,7 @@ def _cycle_reverse(
     values |= {("gy", name): _over_time(value) for name, value in of_outputs.items()}
     traced = {part.name: part.traced for part in parts if part.traced is not None}
     for name, own in traced.items():
-        values |= {("cut", name, key): _over_time(cuts[name][key]) for key in own.saved}
+        values |= {("w", name, f"cut_{key}"): _over_time(cuts[name][key]) for key in own.saved}
         values |= {("first", name, key): first[f"{name}.{key}"].reshape(-1) for key in own.reads_state}
         values |= {("gs", name, key): of_last[f"{name}.{key}"].reshape(-1) for key in own.state}
         values |= {("acc", name, key): jnp.zeros(batch * prod(program.leaving[name]), example.dtype)
@@ -211,7 +228,7 @@ def _cycle_reverse(
     return of_given, of_stateless, sums, of_first
 
 
-MADE = ("y", "w", "gx", "dy")
+MADE = {"forward": ("y", "w"), "reverse": ("gx", "dy")}
 UPDATED = ("s", "acc", "gs")
 
 
@@ -225,9 +242,9 @@ def _launch(
     enters = [prod(program.entering[node]) for node in segment.nodes]
     leaving, entering = (dict(zip(segment.nodes, of, strict=True)) for of in (widths, enters))
     made = {labels[key]: Outline((steps, batch * (entering if key[0] == "gx" else leaving)[key[1]]), dtype)
-            for key in source.keys if key[0] in MADE}
+            for key in source.keys if key[0] in MADE[name]}
     updated = {labels[key]: values[key] for key in source.keys if key[0] in UPDATED}
-    read = {labels[key]: values[key] for key in source.keys if key[0] not in (*MADE, *UPDATED)}
+    read = {labels[key]: values[key] for key in source.keys if key[0] not in (*MADE[name], *UPDATED)}
     how = _generated(source.text, name, (steps, *RANGE, *widths, *enters), tuple(labels.values()), GROUP)
     found = call(how, batch, read, made, updated)
     return {key: found[label] for key, label in labels.items() if label in found}
@@ -248,7 +265,9 @@ def _constants(program: Program, segment: Stepped, arrays: Arrays, batch: int, d
         node, given = program.node(name), arrays.parameters.get(name, {})
         if "weight" in given:
             weight = given["weight"]
-            found["weight", name], found["weight_t", name] = weight, weight.T
+            padded = jnp.pad(weight, ((0, 0), (0, -weight.shape[1] % TILE_COLUMNS)))
+            chunks = padded.reshape(len(weight), -1, TILE_COLUMNS).swapaxes(0, 1)
+            found["chunks", name], found["weight_t", name] = chunks, weight.T
             found["bias", name] = given["bias"].reshape(-1) if "bias" in given else jnp.zeros(len(weight), dtype)
         else:
             factor = given.get("scale", node.scale) if isinstance(node, Scale) else given.get("mask", 1.0)

@@ -70,6 +70,13 @@ def _reverse(saved: Any, dy: Array) -> tuple[Array, Array, Array]:
 linear.defvjp(_forward, _reverse)
 
 
+def of_weight(x: Array, dy: Array) -> Array:
+    """dW (N, K) = dy^T x, from x (M, K) and dy (M, N)."""
+    events, bits = _located(x)
+    return lax.cond(events.few, lambda: _outer(_listed(x, bits, events), dy, x.shape[1]),
+                    lambda: jnp.matmul(dy.T, x, precision=EXACT))
+
+
 def _located(x: Array) -> tuple[Events, Array]:
     """Marks and counts; the lists have room and nothing in it yet."""
     rows, columns = x.shape

@@ -13,6 +13,7 @@ measured on this machine: equal inputs give equal bits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,20 @@ def linear(
     events = Events.of(x, arena, rounded)
     taken = "events" if events is not None else way(x, weight)
     return _Linear.apply(x, weight, bias, events, arena, rounded), taken
+
+
+def of_weights(
+    own: Mapping[str, Tensor], x: Tensor, dy: Tensor, arena: Arena, rounded: bool = False
+) -> dict[str, Tensor]:
+    """Cotangents of a Linear's arrays, by name, from those of y (M, N) and from x (M, K)."""
+    if x.device.type != "cpu" or x.numel() * dy.shape[1] < LARGE:
+        return (ROUNDED if rounded else LAYERS)["Linear"].weights(None, own, x, dy)
+    found = {"bias": dy.sum(0)} if "bias" in own else {}
+    events = Events.of(x, arena, rounded)
+    if rounded:
+        x, dy = x if events is not None else operand(x, arena), operand(dy, arena)
+    found["weight"] = dense(dy.t(), x.t(), arena) if events is None else events.outer(dy)
+    return found
 
 
 class Events:

@@ -16,12 +16,14 @@ import torch
 from neuroport.dynamics.ops import Table
 from neuroport.dynamics.printer import python_function
 from neuroport.dynamics.trace import Traced
+from neuroport.model.layers import Linear
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, of_lines, reached, with_lines
 from neuroport_torch import products
 from neuroport_torch.arena import Arena
-from neuroport_torch.layers import Layer, sum_to
+from neuroport_torch.layers import ROUNDED, Layer, sum_to
+from neuroport_torch.products import of_weights
 
 Tensor = torch.Tensor
 Tensors = dict[str, Tensor]
@@ -242,7 +244,9 @@ def _reverse(
         if own:
             node = call.program.node(name)
             x = reached(call.segment, name, given, start, outputs)
-            got = call.layers[type(node).__name__].weights(node, own, x.flatten(0, 1), dy.flatten(0, 1))
+            rows, cotangents = x.flatten(0, 1), dy.flatten(0, 1)
+            got = of_weights(own, rows, cotangents, call.arena, call.layers is ROUNDED) if isinstance(
+                node, Linear) else call.layers[type(node).__name__].weights(node, own, rows, cotangents)
             named_found.update({("p", name, key): value for key, value in got.items()})
     return named_found
 

@@ -113,3 +113,46 @@ def add_rows(typing: Any, sums: Any, rows: Any, index: Any, value: Any, first: A
 
     weighted = isinstance(value, types.Array)
     return types.void(sums, rows, index, value, types.intp, types.intp), build
+
+
+TILE_ROWS, TILE_COLUMNS = 4, 16  # eight registers of sums of AVX2, and room for what is multiplied
+
+
+@intrinsic
+def multiply_tile(typing: Any, x: Any, first: Any, width: Any, matrix: Any, into: Any) -> Any:
+    """into (TILE_ROWS * TILE_COLUMNS,) = X matrix, the sums in registers, each in the order of its terms.
+
+    matrix: (width, TILE_COLUMNS). X: TILE_ROWS rows of ``width`` numbers that lie one after the other in ``x`` from
+    ``first`` on. A product and its sum may be rounded once, where the processor does them as one.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def data(place: int) -> Any:
+            return context.make_array(signature.args[place])(context, builder, arguments[place]).data
+
+        real = context.get_data_type(x.dtype)
+        vector, size = ir.VectorType(real, TILE_COLUMNS), _size(x.dtype)
+        undefined = ir.Constant(vector, ir.Undefined)
+        same = ir.Constant(ir.VectorType(ir.IntType(32), TILE_COLUMNS), [0] * TILE_COLUMNS)
+        fused = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{TILE_COLUMNS}f{real_bits}")
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(TILE_ROWS)]
+        for total in sums:
+            builder.store(ir.Constant(vector, [ir.Constant(real, 0.0)] * TILE_COLUMNS), total)
+        with cgutils.for_range(builder, arguments[2]) as loop:
+            at = builder.mul(loop.index, ir.Constant(WORD, TILE_COLUMNS))
+            row = builder.load(builder.bitcast(builder.gep(data(3), [at]), vector.as_pointer()), align=size)
+            for number, total in enumerate(sums):
+                place = builder.add(builder.add(arguments[1], loop.index), builder.mul(
+                    ir.Constant(WORD, number), arguments[2]))
+                one = builder.insert_element(
+                    undefined, builder.load(builder.gep(data(0), [place])), ir.Constant(ir.IntType(32), 0))
+                spread = builder.shuffle_vector(one, undefined, same)
+                builder.store(builder.call(fused, [spread, row, builder.load(total)]), total)
+        for number, total in enumerate(sums):
+            place = builder.gep(data(4), [ir.Constant(WORD, number * TILE_COLUMNS)])
+            builder.store(builder.load(total), builder.bitcast(place, vector.as_pointer()), align=size)
+        return context.get_dummy_value()
+
+    real_bits = x.dtype.bitwidth
+    return types.void(x, types.intp, types.intp, matrix, into), build

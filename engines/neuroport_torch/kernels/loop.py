@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from neuroport.model.layers import Scale
 from neuroport.program.lower import Program
@@ -16,7 +17,7 @@ from neuroport.program.stepping import Arrays
 from neuroport.program.wires import delayed
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.load import load
-from neuroport_torch.kernels.loop_source import GROUP, Key, Part, Source, forward_source, reverse_source
+from neuroport_torch.kernels.loop_source import GROUP, TILE_COLUMNS, Key, Part, Source, forward_source, reverse_source
 from neuroport_torch.kernels.population import as_array, flat, full, over_time, place_for, written_over
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.precision import bfloat16
@@ -127,6 +128,10 @@ class FusedLoop:
                 weight = self._operand(own["weight"].detach())
                 found["weight", part.name] = weight.contiguous()
                 found["weight_t", part.name] = weight.t().contiguous()
+                if example.device.type == "cpu":
+                    padded = functional.pad(weight, (0, -weight.shape[1] % TILE_COLUMNS))
+                    found["chunks", part.name] = padded.view(
+                        len(weight), -1, TILE_COLUMNS).transpose(0, 1).contiguous()
                 found["bias", part.name] = flat(own["bias"]) if "bias" in own else example.new_zeros(len(weight))
             elif part.kind == "factor":
                 found["factor", part.name] = self._factor(node, own, masks.get(part.name), part.name, example)

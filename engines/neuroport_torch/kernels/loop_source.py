@@ -35,6 +35,8 @@ from neuroport_torch.kernels.numba import (
     value,
 )
 
+TILES = "from neuroport_torch.kernels.lanes import multiply_tile\n\n"
+TILE_ROWS, TILE_COLUMNS = 4, 16  # of ``multiply_tile``
 GROUP = 8  # samples: each row of weights that is fetched serves all of them
 Key = tuple[str, ...]
 
@@ -174,7 +176,7 @@ class _Writer(Arguments):
     def function(self, name: str, dtype: str, top: Sequence[str], gather: str, body: str, cache: bool) -> Source:
         """The whole function, from what is allocated once, done once a group, and done at each step."""
         own = [self.number[part.name] for part in self.parts]
-        text = header(dtype) + ROUNDING * self.rounded + DECORATOR.format(cache=cache)
+        text = header(dtype) + TILES + ROUNDING * self.rounded + DECORATOR.format(cache=cache)
         sizes = [f"m_{n}" for n in own] + [f"k_{n}" for n in own]
         text += f"def {name}({', '.join(['steps', 'lo', 'hi', *sizes, *self.arguments.values()])}):\n"
         text += block(top, 1) if top else ""
@@ -291,7 +293,8 @@ def reverse_source(
     cotangents: nodes whose output something outside reads. Arguments by key: gy, gx (T, M), cotangents of outputs and
     of what entered; dy (T, M), of a stateless node's output in full; w, what was kept; x (T, M); first (M,); acc
     (M,), sums of the coefficients' cotangents, zero at first; gs (M,), cotangents of the states after the run,
-    overwritten by those of the states before it; c (width,); weight (N, K); factor (M,).
+    overwritten by those of the states before it; c (width,); chunks (K / TILE_COLUMNS, N, TILE_COLUMNS), the columns
+    of W; factor (M,).
     """
     w = _Writer(parts, edges, (), rounded)
     cotangents = set(cotangents)
@@ -310,7 +313,7 @@ def reverse_source(
             steps += block(f"{keep}{gx}{lanes}\n    gx_t[j] = o_{n}[j] * {factor}[first * m_{n} + j]", 3)
         elif part.kind == "product":
             once, rounding = w.operand(f"o_{n}")
-            top += once
+            top += [*once, f"tile = np.empty({TILE_ROWS * TILE_COLUMNS}, real)"]
             steps += block(keep + gx + rounding + _transposed(w, part), 3)
         else:
             allocated, text, body = _neuron_reverse(w, part)
@@ -321,16 +324,17 @@ def reverse_source(
 
 
 def _transposed(w: _Writer, part: Part) -> str:
+    """gx_t = o W, a few columns for a few samples at a time; what a group lacks to a whole tile is not read again."""
     n = w.number[part.name]
     return f"""\
-gx_t[:] = zero
-for i in range(m_{n}):
-    row = {w.argument('weight', part.name)}[i]
-    for g in range(last - first):
-        oi = o_{n}[g * m_{n} + i]
-        into = gx_t[g * k_{n} : (g + 1) * k_{n}]
-        for j in range(k_{n}):
-            into[j] += oi * row[j]
+for c in range(len({w.argument('chunks', part.name)})):
+    wide = min({TILE_COLUMNS}, k_{n} - c * {TILE_COLUMNS})
+    for g in range(0, last - first, {TILE_ROWS}):
+        multiply_tile(o_{n}, g * m_{n}, m_{n}, {w.argument('chunks', part.name)}[c], tile)
+        for s in range(min({TILE_ROWS}, last - first - g)):
+            into = gx_t[(g + s) * k_{n} + c * {TILE_COLUMNS} :]
+            for j in range(wide):
+                into[j] = tile[s * {TILE_COLUMNS} + j]
 """
 
 
