@@ -6,6 +6,7 @@ It is kept from one run of the tests to the next, which spares the compiling. Te
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 CACHE = Path(__file__).parents[1] / ".cache"
@@ -17,3 +18,6 @@ os.environ |= {
     "TRITON_CACHE_DIR": str(CACHE / "triton"),
     "MPLCONFIGDIR": str(CACHE / "matplotlib"),
 }
+# many tests start processes, which would compile every source anew where no bytecode is written
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
