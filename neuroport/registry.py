@@ -22,8 +22,8 @@ from typing import Any
 import pluggy
 
 from neuroport import hookspecs
-from neuroport.data.plan import Progress
-from neuroport.data.source import SourceInfo, load
+from neuroport.data.plan import Plan, Progress
+from neuroport.data.source import SourceInfo, load, prepared
 from neuroport.data.splits import Splits
 from neuroport.engine.base import INTERFACE, Engine, EngineInfo
 from neuroport.errors import (
@@ -207,6 +207,11 @@ class Registry:
         close = difflib.get_close_matches(str(name), titles, 1) or difflib.get_close_matches(family, titles, 1)
         mend = (f"did you mean {close[0]!r}? " if close else "") + f"The sources are: {listed(titles)}"
         raise InvalidExperiment([Problem("data.source", f"there is no data source {name!r}", mend)])
+
+    def prepared(self, source: str, options: Mapping[str, Any]) -> Splits | Plan:
+        """A named source's splits, or the plan of how they are staged. Raises InvalidExperiment or InvalidData."""
+        info, member = self.source(source)
+        return prepared(info, options, member)
 
     def load_data(self, source: str, options: Mapping[str, Any], progress: Progress | None = None) -> Splits:
         """The splits of a named source. progress: see ``data.plan``. Raises InvalidExperiment or InvalidData."""

@@ -14,6 +14,7 @@ from neuroport.cli.output import console, nothing_else, print_json
 from neuroport.runtime.imports import import_first
 
 if TYPE_CHECKING:
+    from neuroport.data.plan import Plan
     from neuroport.data.report import SetFigures
     from neuroport.data.splits import Splits
 
@@ -38,10 +39,12 @@ Picture = Annotated[Path | None, typer.Option(
 @data.command("list", epilog=examples("neuroport data list", "neuroport data list --json"))
 def list_sources(as_json: Json = False) -> None:
     """Sources of data that are installed, and the staged sets that the cache keeps."""
+    from neuroport import registry
     from neuroport.data import report
 
     with nothing_else():
-        sources, kept = report.sources(), report.kept()
+        installed = registry.registry().sources.values()
+        sources, kept = report.sources((one.info, str(one.origin)) for one in installed), report.kept()
     if as_json:
         print_json({"sources": [asdict(line) for line in sources], "cache": [asdict(line) for line in kept]})
         return
@@ -61,7 +64,7 @@ def info(source: Source, option: Options = None, imports: Imports = None, as_jso
 
     with nothing_else():
         import_first(imports)
-        found = report.info(*_asked(source, option))
+        found = report.info(_prepared(source, option))
     _show(found, as_json)
 
 
@@ -83,15 +86,21 @@ def stage(
             from neuroport.cli.bridge import check_writable
 
             check_writable("--plot", plot, (".png", ".svg", ".pdf"))
-        asked = _asked(source, option)
+        asked = _prepared(source, option)
         if quiet:
-            splits, found = report.stage(*asked)
+            splits, found = report.stage(asked)
         else:
             with report.bar() as progress:
-                splits, found = report.stage(*asked, progress)
+                splits, found = report.stage(asked, progress)
         if plot is not None:
             _draw(splits, found, plot)
     _show(found, as_json)
+
+
+def _prepared(source: str, option: list[str] | None) -> Splits | Plan:
+    from neuroport import registry
+
+    return registry.registry().prepared(*_asked(source, option))
 
 
 def _asked(source: str, option: list[str] | None) -> tuple[str, dict[str, Any]]:

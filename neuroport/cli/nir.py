@@ -190,8 +190,9 @@ def import_(
 ) -> None:
     """A .nir file as a model, .yaml, with its parameters, .safetensors."""
     from neuroport.cli import bridge
+    from neuroport.data.disk import write_atomically
     from neuroport.errors import NotWritten
-    from neuroport.runtime.folder import safetensor_bytes, write_atomically
+    from neuroport.runtime.folder import safetensor_bytes
 
     path = out or file.with_suffix(".yaml")
     beside = path.with_suffix(".safetensors")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from neuroport import registry
 from neuroport.data import cache
 from neuroport.data.packing import Packed, unpack
 from neuroport.data.plan import Plan, Progress
-from neuroport.data.source import prepared
+from neuroport.data.source import SourceInfo
 from neuroport.data.splits import Splits
 from neuroport.data.tally import StagingReport, lost, tally_of
 
@@ -86,10 +85,9 @@ class SetFigures:
         return asdict(self)
 
 
-def sources() -> list[SourceLine]:
-    """Every source that is installed."""
-    return [SourceLine(one.info.title, one.info.summary, str(one.origin))
-            for one in registry.registry().sources.values()]
+def sources(installed: Iterable[tuple[SourceInfo, str]]) -> list[SourceLine]:
+    """Every source of those given, each with the plugin that it is from."""
+    return [SourceLine(one.title, one.summary, origin) for one, origin in installed]
 
 
 def kept() -> list[KeptLine]:
@@ -98,13 +96,11 @@ def kept() -> list[KeptLine]:
             for path, header in cache.entries()]
 
 
-def info(source: str, options: Mapping[str, Any]) -> SetFigures:
+def info(found: Splits | Plan) -> SetFigures:
     """A data set as it is, without staging it: figures of events only where it was staged before.
 
     Raises what loading it raises.
     """
-    known, member = registry.registry().source(source)
-    found = prepared(known, options, member)
     if isinstance(found, Splits):
         return figures(found)
     if found.cache and cache.find(found.name, found.key) is not None:
@@ -114,10 +110,8 @@ def info(source: str, options: Mapping[str, Any]) -> SetFigures:
                       str(cache.place_of(found.name, found.key)) if found.cache else None, "")
 
 
-def stage(source: str, options: Mapping[str, Any], progress: Progress | None = None) -> tuple[Splits, SetFigures]:
+def stage(found: Splits | Plan, progress: Progress | None = None) -> tuple[Splits, SetFigures]:
     """A data set staged, and its figures. Raises what loading it raises."""
-    known, member = registry.registry().source(source)
-    found = prepared(known, options, member)
     if isinstance(found, Splits):
         return found, figures(found)
     splits = found.staged(progress)

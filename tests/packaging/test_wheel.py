@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = [ROOT / "neuroport", *sorted(path for path in (ROOT / "engines").iterdir() if path.is_dir())]
+PACKAGES = [ROOT / "neuroport", *sorted(path for path in (ROOT / "engines").glob("[!._]*") if path.is_dir())]
 
 
 @pytest.fixture(scope="module")
