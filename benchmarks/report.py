@@ -136,7 +136,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         said = "" if row["agreement"] is None else row["agreement"]["words"]
         times = [str(Spread(**row[f"{clock}_ms"])) for clock in CLOCKS]
         shares = ["" if row[f"{clock}_ratio"] is None else f"{row[f'{clock}_ratio']['median']:.2f}" for clock in CLOCKS]
-        saved = "" if row["saved_mib"] is None else f"{row['saved_mib']:.0f}"
+        saved = "" if row["saved_mib"] is None else number(row["saved_mib"])
         bound = "" if row["of_bound"] is None else f"{100 * row['of_bound']:.0f} %"
         shown = f"**{name}**" if row["kind"] == "ours" else name
         cells = [shown, said, *times, *shares, saved, f"{row['compile_seconds']:.1f}", bound]
