@@ -344,11 +344,13 @@ def test_nothing_in_a_run_of_batches_waits_for_the_device(name, kernels, monkeyp
     launches = Launches()
     if kernels:
         pytest.importorskip("triton")
-        from neuroport_torch.kernels import triton_loop, triton_population
+        from neuroport_torch.kernels import triton_bits, triton_loop, triton_population
 
         monkeypatch.setattr(runner, "language", lambda device: "triton")
         for module in (triton_loop, triton_population):
             monkeypatch.setattr(module, "load", lambda source, name: launches)
+        for kernel in ("forward", "reverse"):
+            monkeypatch.setattr(triton_bits, kernel, launches)
     meta = torch.device("meta")
     executable = TorchExecutable(lower(model), Options("meta", "float32", lesson), meta)
     assert any("Triton" in loop for loop in executable.compiled.describe().values()) == kernels
