@@ -11,8 +11,10 @@ multiplied in float32, which is the same numbers.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -63,17 +65,19 @@ def way(x: Tensor, weight: Tensor) -> str:
     like = [str(size.bit_length()) for size in sizes]  # a class of shapes: each size up to a power of two
     lying = f"{x.is_contiguous()} {weight.is_contiguous()}"
     what = ("dense", processor(), str(threads()), torch.__version__, *like, lying)
-    found = fastest(what, tuple(WAYS), lambda name: _seconds(WAYS[name], x, weight))
+    times = cache(lambda: _race(x.detach(), weight.detach()))
+    found = fastest(what, tuple(WAYS), lambda name: times()[name])
     return found or ("onednn" if x.shape[1] >= LONG else "torch")
 
 
-def _seconds(multiply: Multiply, x: Tensor, weight: Tensor) -> float:
-    """CPU time of a way on some rows, in this thread: what else the machine does counts as little as may be."""
+def _race(x: Tensor, weight: Tensor) -> dict[str, float]:
+    """CPU time of each way on some rows, in this thread, in turn: what else the machine does falls on all of them."""
     rows = max(ROWS, min(-(-len(x) // threads()), TRIED // max(1, weight.numel())))
-    x, weight = x.detach()[:rows], weight.detach().contiguous()
-    into, times = torch.empty(len(x), len(weight)), []
+    x, weight = x[:rows], weight.contiguous()
+    into, best = torch.empty(len(x), len(weight)), dict.fromkeys(WAYS, math.inf)
     for _ in range(TIMES):
-        began = time.thread_time()
-        multiply(x, weight, into)
-        times.append(time.thread_time() - began)
-    return min(times[1:])
+        for name, multiply in WAYS.items():
+            began = time.thread_time()
+            multiply(x, weight, into)
+            best[name] = min(best[name], time.thread_time() - began)
+    return best

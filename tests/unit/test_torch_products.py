@@ -235,7 +235,7 @@ def _elsewhere(place):
     from pathlib import Path
 
     measured.folder = lambda: Path(place)
-    dense._seconds = lambda *given: 1 / 0
+    dense._race = lambda *given: 1 / 0
     return dense.dense(numbers(2000, 128), numbers(100, 128), Arena()).numpy()
 
 
