@@ -3,8 +3,9 @@
 multi  As its documentation recommends for speed: step mode "m", where every layer takes the whole sequence ("layer by
        layer"), `detach_reset=True`, `reset_net` after each batch. On a CPU its LIF is a loop of PyTorch operations with
        a reverse of its own; on a GPU the library chooses its CUDA or Triton kernels by itself.
-best   What we found to be fastest on a CPU: Adam in one pass over all parameters; the recurrent layer from the
-       library's `lif_step`, over `unbind`, as the readout is.
+best   What we found to be fastest on a CPU: the library's `lif_step` compiled in stretches of up to 20 steps, the
+       recurrent matrix alone for the spikes that come back, `unbind` in place of x[t] in the readout, Adam in one pass
+       over all parameters.
 
 LIF: v <- v - v / tau + x with tau = 1 / (1 - beta), a spike where v >= threshold, a reset by subtraction in that step,
 through which no gradient passes; the surrogate is ATan. The readout NonSpikingLIFNode takes 1 / tau of its input:
@@ -93,36 +94,42 @@ def recurrent(workload: Workload, back: np.ndarray) -> layer.LinearRecurrentCont
     return found
 
 
-class Best(Multi):
-    """The same, without what costs time on a CPU."""
+class Cell(torch.nn.Module):
+    """`lif_step`; with a Linear for the spikes of the step before, recurrent."""
+
+    def __init__(self, workload: Workload, back: torch.nn.Module | None = None) -> None:
+        super().__init__()
+        self.tau, self.threshold = tau(workload), workload.threshold
+        self.surrogate, self.back = surrogate.ATan(), back
+
+    def forward(self, current: torch.Tensor, v: torch.Tensor, *spike: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if self.back is not None:
+            current = current + self.back(*spike)
+        found, v = functional.lif_step(current, v, self.tau, False, self.threshold, None, self.surrogate, True)
+        return (found, v) if self.back is None else (found, v, found)
+
+
+class Best(torch.nn.Module):
+    """The library's layers and its readout, and its neurons compiled."""
 
     def __init__(self, workload: Workload) -> None:
-        super().__init__(workload)
-        self.workload, self.surrogate = workload, surrogate.ATan()
+        super().__init__()
+        plain = Multi(workload)
+        self.readout = plain.readout
         if workload.kind == "recurrent":
-            _, back, _ = weights(workload)
-            self.hidden = self.hidden[0]
-            self.back = torch_steps.linear(back)
+            back = torch_steps.linear(weights(workload)[1])
+            self.hidden = torch.nn.ModuleList([plain.hidden[0], Cell(workload, back)])
+        else:
+            replaced = (Cell(workload) if isinstance(part, neuron.LIFNode) else part for part in plain.hidden)
+            self.hidden = torch.nn.ModuleList(replaced)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.hidden(x)
-        if self.workload.kind == "recurrent":
-            x = self.spikes(x)
-        else:
-            functional.reset_net(self.hidden)
+        for part in self.hidden:
+            if isinstance(part, Cell):
+                x = torch_steps.over_time(part, x, *(torch.zeros_like(x[0]) for _ in range(2 if part.back else 1)))
+            else:
+                x = part(x)
         return x if self.readout is None else self.integrated(self.readout[0](x))
-
-    def spikes(self, x: torch.Tensor) -> torch.Tensor:
-        """Spikes (T, B, neurons) of the recurrent layer."""
-        potential, record = torch.zeros_like(x[0]), []
-        for current in x.unbind():
-            if record:
-                current = current + self.back(record[-1])
-            spike, potential = functional.lif_step(
-                current, potential, tau(self.workload), False, self.workload.threshold, None, self.surrogate, True
-            )
-            record.append(spike)
-        return torch.stack(record)
 
     def integrated(self, x: torch.Tensor) -> torch.Tensor:
         """Potentials (T, B, classes), from unbound currents in place of x[t]."""

@@ -7,6 +7,7 @@ A network is a callable from the input (T, B, *sample) to what the workload asks
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib.metadata import version
 
 import numpy as np
@@ -15,6 +16,7 @@ from contestant import Contestant
 from workload import Workload, batch_order, cotangents, inputs, targets, weights
 
 Network = Callable[[torch.Tensor], torch.Tensor]
+LONGEST = 20  # steps that torch.compile unrolls: twice as many take more than twice as long to compile
 
 
 def contestant(
@@ -37,8 +39,7 @@ def contestant(
         return [float(value) for value in found]
 
     def forward() -> np.ndarray:
-        with torch.no_grad():
-            return network(x[0]).numpy()
+        return network(x[0]).detach().numpy()  # not under no_grad, for which a compiled network would compile again
 
     def saved_mib() -> float:
         return saved_bytes(lambda: step(x[0], 0), [*trained, x]) / 2**20
@@ -92,6 +93,33 @@ def saved_bytes(step: Callable[[], object], known: list[torch.Tensor]) -> int:
     for tensor in known:
         kept.pop(tensor.untyped_storage().data_ptr(), None)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def over_time(cell: torch.nn.Module, x: torch.Tensor, *state: torch.Tensor) -> torch.Tensor:
+    """Outputs (T, B, ...) of cell(x[t], *state) -> (output, *state), step by step, compiled a stretch at a time.
+
+    One compiled call fuses the operations of its steps. All stretches are of one length, as each length is compiled
+    anew. `unbind` and `split` in place of x[t], whose gradient costs a whole sequence a step.
+    """
+    outputs = []
+    for stretch in x.split(max(length for length in range(1, LONGEST + 1) if len(x) % length == 0)):
+        output, *state = _compiled()(cell, stretch, *state)
+        outputs.append(output)
+    return torch.cat(outputs)
+
+
+@cache
+def _compiled() -> Callable[..., tuple[torch.Tensor, ...]]:
+    torch._dynamo.config.recompile_limit = 64  # past it a cell would run uncompiled, without a word
+    return torch.compile(_unrolled, dynamic=False)
+
+
+def _unrolled(cell: torch.nn.Module, x: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    outputs = []
+    for current in x.unbind():
+        output, *state = cell(current, *state)
+        outputs.append(output)
+    return (torch.stack(outputs), *state)
 
 
 def linear(matrix: np.ndarray, scale: float = 1.0) -> torch.nn.Linear:
