@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from neuroport_jax.ways import Ways, ways_on
+from neuroport_jax.ways import Ways, in_bfloat16, ways_on
 
 Array = jax.Array
 NAMES = {"gpu": "cuda"}
@@ -31,6 +31,7 @@ class Place:
 
     name: str
     devices: tuple[Any, ...]
+    precision: str = "float32"
 
     @property
     def several(self) -> bool:
@@ -39,7 +40,8 @@ class Place:
     @cached_property
     def ways(self) -> Ways:
         """How segments run here: see ``ways.py``."""
-        return ways_on(self.devices)
+        ways = ways_on(self.devices)
+        return in_bfloat16(ways) if self.precision == "bfloat16" else ways
 
     @cached_property
     def mesh(self) -> Mesh:

@@ -11,6 +11,7 @@ import jax
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, Carry
+from neuroport_jax.layers import layers
 from neuroport_jax.stepped import Given, scan_backward, scan_forward
 from neuroport_jax.ways import Way
 
@@ -65,7 +66,8 @@ def differentiable(
 
     def plain(coefficients: Any, parameters: Any, carry: Carry, given: Given) -> Any:
         carry, outputs, _, records = scan_forward(
-            program, segment, merged(coefficients, parameters), carry, given, {}, record, way.unroll)
+            program, segment, merged(coefficients, parameters), carry, given, {}, record, way.unroll,
+            layers(way.bfloat16))
         return carry, outputs, records
 
     def recorded(*args: Any) -> Any:
@@ -83,9 +85,11 @@ def _both(way: Way) -> tuple[Callable[..., Any], Callable[..., Any]]:
     if way.native:
         from neuroport_jax import native_loops  # needs numba
 
-        return native_loops.native_forward, native_loops.native_backward
+        return (partial(native_loops.native_forward, bfloat16=way.bfloat16),
+                partial(native_loops.native_backward, bfloat16=way.bfloat16))
     if not way.kernel:
-        return partial(scan_forward, unroll=way.unroll), partial(scan_backward, unroll=way.unroll)
+        how = {"unroll": way.unroll, "layers": layers(way.bfloat16)}
+        return partial(scan_forward, **how), partial(scan_backward, **how)
     from neuroport_jax import pallas  # where there is no GPU it need not be there
 
     return (partial(pallas.kernel_forward, interpret=way.interpret),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -40,7 +41,10 @@ from neuroport_jax.ways import described
 
 
 class JaxEngine(Engine):
-    """XLA on CPU, GPU and TPU; float32. Several devices of a kind share out the samples of each batch."""
+    """XLA on CPU, GPU and TPU; float32, products in bfloat16 where asked for.
+
+    Several devices of a kind share out the samples of each batch.
+    """
 
     name = "jax"
 
@@ -50,7 +54,7 @@ class JaxEngine(Engine):
     def capabilities(self, device: str | None = None) -> Capabilities:
         optimizers = {f"optimizer.{kind.__name__}": FULL for kind in OPTIMIZERS}
         features = {**stepping_engine(LAYERS), **optimizers, "truncate": FULL, "several_devices": FULL}
-        return Capabilities(features, precisions=("float32",))
+        return Capabilities(features, precisions=("float32", "bfloat16"))
 
     def compile(self, program: Program, options: Options) -> JaxExecutable:
         known = places()
@@ -64,7 +68,8 @@ class JaxExecutable(Trainable):
     """A program whose functions compile on their first use, once a shape."""
 
     def __init__(self, program: Program, options: Options, place: Place):
-        self.program, self.options, self.place = program, options, place
+        self.program, self.options = program, options
+        self.place = replace(place, precision=options.precision or "float32")
         self._latest: Any = None  # an array of what was dispatched last; a device computes in that order
 
     def _put(self, value: Any, dtype: Any = jnp.float32) -> jax.Array:
@@ -98,7 +103,7 @@ class JaxExecutable(Trainable):
         for (node, what), trace in traces.items():
             records.setdefault(node, {})[what] = trace
         return RunResult(outputs, records, after, {
-            "precision": "float32", "device": self.place.name, "compile_seconds": self._run.seconds,
+            "precision": self.place.precision, "device": self.place.name, "compile_seconds": self._run.seconds,
             "segments": described(self.program, self.place.ways),
         })
 
@@ -108,8 +113,8 @@ class JaxExecutable(Trainable):
         It can be traced by jax.jit, vmapped and differentiated in reverse, with respect to all three. parameters:
         by "node.parameter", such as ``npt.init`` gives. state: of the run before, or None for zeros. inputs:
         (T, B, *shape), or a dict of them by Input node. Gives the outputs likewise, (T, B, *shape), and the state
-        after the last step. With ``record``, as in ``npt.run``, records by node and variable come third. Everything
-        is float32; segments run as suits the device that this was compiled for. Raises InvalidData, while jax
+        after the last step. With ``record``, as in ``npt.run``, records by node and variable come third. Arrays
+        are float32; segments run as suits the device that this was compiled for. Raises InvalidData, while jax
         traces, where shapes or names do not fit.
         """
         return function_of(self.program, self.place.ways, record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,21 +11,31 @@ import jax.numpy as jnp
 from jax import lax
 
 from neuroport.model.layers import Convolution, Pool2d
+from neuroport_jax.precision import rounded
 
 Array = jax.Array
+Layers = Mapping[str, Callable[[Any, Mapping[str, Array], Array], Array]]
 # float32 products are true float32, also where the hardware offers less for more speed
 EXACT = lax.Precision.HIGHEST
 
 
 def _linear(node: Any, p: Mapping[str, Array], x: Array) -> Array:
-    y = jnp.matmul(x, p["weight"].T, precision=EXACT)
+    return _multiplied(node, p, x, EXACT)
+
+
+def _multiplied(node: Any, p: Mapping[str, Array], x: Array, precision: lax.Precision) -> Array:
+    y = jnp.matmul(x, p["weight"].T, precision=precision)
     return y + p["bias"] if "bias" in p else y
 
 
 def _conv(node: Convolution, p: Mapping[str, Array], x: Array) -> Array:
+    return _convolved(node, p, x, EXACT)
+
+
+def _convolved(node: Convolution, p: Mapping[str, Array], x: Array, precision: lax.Precision) -> Array:
     y = lax.conv_general_dilated(
         x, p["weight"], window_strides=node.stride, padding=node.pads(x.shape[1:]), rhs_dilation=node.dilation,
-        feature_group_count=node.groups, precision=EXACT,
+        feature_group_count=node.groups, precision=precision,
         dimension_numbers=("NC" + node.axes, "OI" + node.axes, "NC" + node.axes),
     )
     return y + p["bias"].reshape(-1, *(1,) * len(node.axes)) if "bias" in p else y
@@ -47,7 +58,7 @@ def _identity(node: Any, p: Mapping[str, Array], x: Array) -> Array:
 
 
 # (node, its arrays, x (M, *shape)) -> y. Dropout's mask, where there is one, is among its arrays.
-LAYERS: dict[str, Callable[[Any, Mapping[str, Array], Array], Array]] = {
+LAYERS: Layers = {
     "Input": _identity,
     "Output": _identity,
     "Linear": _linear,
@@ -60,3 +71,14 @@ LAYERS: dict[str, Callable[[Any, Mapping[str, Array], Array], Array]] = {
     "Scale": lambda node, p, x: x * p.get("scale", node.scale),
     "Dropout": lambda node, p, x: x * p["mask"] if "mask" in p else x,
 }
+
+_ROUNDED_CONV = rounded(partial(_convolved, precision=lax.Precision.DEFAULT))
+# the same with products in bfloat16
+ROUNDED: Layers = {
+    **LAYERS, "Linear": rounded(partial(_multiplied, precision=lax.Precision.DEFAULT)),
+    "Conv1d": _ROUNDED_CONV, "Conv2d": _ROUNDED_CONV,
+}
+
+
+def layers(in_bfloat16: bool) -> Layers:
+    return ROUNDED if in_bfloat16 else LAYERS

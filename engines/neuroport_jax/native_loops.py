@@ -7,6 +7,7 @@ where the segment is a cycle, with the state in registers and caches. The equati
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import prod
 from operator import attrgetter
 from typing import Any
@@ -37,7 +38,9 @@ from neuroport.program.lower import Program
 from neuroport.program.schedule import Loop, Stepped
 from neuroport.program.stepping import Arrays, Carry, of_lines, reached, with_lines
 from neuroport.program.wires import delayed
+from neuroport_jax.layers import layers
 from neuroport_jax.native import Call, Outline, available, call
+from neuroport_jax.precision import bfloat16 as to_bfloat16
 from neuroport_jax.products import of_weight, worthwhile
 from neuroport_jax.stepped import Given, of_weights, unbroadcast
 
@@ -63,10 +66,10 @@ def can(program: Program, segment: Stepped) -> bool:
 
 def native_forward(
     program: Program, segment: Stepped, arrays: Arrays, carry: Carry, given: Given,
-    keep: Mapping[str, tuple[str, ...]], record: tuple[tuple[str, str], ...] = (),
+    keep: Mapping[str, tuple[str, ...]], record: tuple[tuple[str, str], ...] = (), bfloat16: bool = False,
 ) -> tuple[Carry, Named, dict[str, Named], dict[tuple[str, str], Array]]:
     """All steps forward: last carry, outputs (T, B, *shape), cuts, records."""
-    run = _cycle_forward if isinstance(segment, Loop) else _population_forward
+    run = partial(_cycle_forward, bfloat16) if isinstance(segment, Loop) else _population_forward
     sources = {(name, what): (name, "cut.v" if what == "v_pre" else f"s.{what}")
                for name, what in record if what != "spikes"}
     kept = [(name, f"cut.{key}") for name, keys in keep.items() for key in keys]
@@ -79,13 +82,14 @@ def native_forward(
 def native_backward(
     program: Program, segment: Stepped, arrays: Arrays, coefficients: Any, parameters: Any, first: Carry,
     given: Given, outputs: Given, cuts: Mapping[str, Given], of_last: Carry, of_outputs: Given,
+    bfloat16: bool = False,
 ) -> tuple[Any, Any, Carry, Given]:
     """All steps in reverse: cotangents of coefficients, parameters, first carry and given."""
     lines = {edge.key: jnp.stack(first[edge.key]) for edge in segment.internal if edge.delay}
     inputs = {name: reached(segment, name, given, lines, outputs) for name in segment.nodes
               if name not in program.neurons or program.neurons[name].traced.reads_input}
     of_lines_after = {key: jnp.stack(of_last[key]) for key in lines}
-    run = _cycle_reverse if isinstance(segment, Loop) else _population_reverse
+    run = partial(_cycle_reverse, bfloat16) if isinstance(segment, Loop) else _population_reverse
     of_given, of_stateless, sums, of_first = run(
         program, segment, arrays, first, inputs, cuts, of_last, with_lines(segment, of_outputs, of_lines_after))
     of_coefficients = {
@@ -93,18 +97,18 @@ def native_backward(
                for key, value in own.items()}
         for name, own in coefficients.items()
     }
-    of_parameters = {name: _of_parameters(program, name, own, inputs[name], of_stateless[name])
+    of_parameters = {name: _of_parameters(program, name, own, inputs[name], of_stateless[name], bfloat16)
                      for name, own in parameters.items()}
     held = {key: tuple(value) for key, value in of_lines(segment, of_given, of_lines_after).items()}
     return of_coefficients, of_parameters, {**of_first, **held}, {name: of_given[name] for name in given}
 
 
-def _of_parameters(program: Program, name: str, own: Any, x: Array, dy: Array) -> Any:
+def _of_parameters(program: Program, name: str, own: Any, x: Array, dy: Array, bfloat16: bool) -> Any:
     """Cotangents of a node's arrays, from all T x B at once."""
     rows, cotangents = (value.reshape(-1, *value.shape[2:]) for value in (x, dy))
     if not isinstance(program.node(name), Linear) or not worthwhile(rows, own["weight"]):
-        return of_weights(program, name, own, x, dy)
-    return {key: of_weight(rows, cotangents) if key == "weight" else cotangents.sum(0) for key in own}
+        return of_weights(program, name, own, x, dy, layers(bfloat16))
+    return {key: of_weight(rows, cotangents, bfloat16) if key == "weight" else cotangents.sum(0) for key in own}
 
 
 def _generated(text: str, name: str, leading: tuple[str | int, ...], arrays: tuple[str, ...], grain: int) -> Call:
@@ -172,15 +176,16 @@ def _per_neuron(arrays: Arrays, name: str, keys: Sequence[str], shape: tuple[int
 
 
 def _cycle_forward(
-    program: Program, segment: Stepped, arrays: Arrays, carry: Carry, given: Given, written: Sequence[tuple[str, str]],
+    bfloat16: bool, program: Program, segment: Stepped, arrays: Arrays, carry: Carry, given: Given,
+    written: Sequence[tuple[str, str]],
 ) -> tuple[Carry, Named, dict[tuple[str, str], Array]]:
     parts = parts_of(program, segment, STEP)
     assert parts is not None
     example = next(iter(given.values()))
     steps, batch = example.shape[:2]
-    source = forward_source(parts, segment.internal, tuple(given), written, example.dtype.name)
+    source = forward_source(parts, segment.internal, tuple(given), written, example.dtype.name, bfloat16)
     lines = {edge.key: jnp.stack(carry[edge.key]) for edge in segment.internal if edge.delay}
-    values = _constants(program, segment, arrays, batch, example.dtype)
+    values = _constants(program, segment, arrays, batch, example.dtype, bfloat16)
     values |= {("given", name): _over_time(value) for name, value in given.items()}
     values |= {("line", key): _over_time(value) for key, value in lines.items()}
     values |= {("s", *key.rsplit(".", 1)): value.reshape(-1) for key, value in carry.items() if key not in lines}
@@ -198,15 +203,15 @@ def _cycle_forward(
 
 
 def _cycle_reverse(
-    program: Program, segment: Stepped, arrays: Arrays, first: Carry, inputs: Given, cuts: Mapping[str, Given],
-    of_last: Carry, of_outputs: Given,
+    bfloat16: bool, program: Program, segment: Stepped, arrays: Arrays, first: Carry, inputs: Given,
+    cuts: Mapping[str, Given], of_last: Carry, of_outputs: Given,
 ) -> tuple[Named, Named, dict[tuple[str, str], Array], Carry]:
     parts = parts_of(program, segment, STEP)
     assert parts is not None
     example = next(iter(of_outputs.values()))
     steps, batch = example.shape[:2]
-    source = reverse_source(parts, segment.internal, tuple(of_outputs), example.dtype.name)
-    values = _constants(program, segment, arrays, batch, example.dtype)
+    source = reverse_source(parts, segment.internal, tuple(of_outputs), example.dtype.name, bfloat16)
+    values = _constants(program, segment, arrays, batch, example.dtype, bfloat16)
     values |= {("gy", name): _over_time(value) for name, value in of_outputs.items()}
     traced = {part.name: part.traced for part in parts if part.traced is not None}
     for name, own in traced.items():
@@ -250,7 +255,9 @@ def _launch(
     return {key: found[label] for key, label in labels.items() if label in found}
 
 
-def _constants(program: Program, segment: Stepped, arrays: Arrays, batch: int, dtype: Any) -> dict[Key, Array]:
+def _constants(
+    program: Program, segment: Stepped, arrays: Arrays, batch: int, dtype: Any, bfloat16: bool
+) -> dict[Key, Array]:
     """Coefficients, parameters and lags in the layouts that the loops read."""
     found: dict[Key, Array] = {
         ("lags", edge.key): jnp.broadcast_to(jnp.asarray(edge.lags.steps, jnp.int32), program.leaving[edge.source]
@@ -264,7 +271,7 @@ def _constants(program: Program, segment: Stepped, arrays: Arrays, batch: int, d
             continue
         node, given = program.node(name), arrays.parameters.get(name, {})
         if "weight" in given:
-            weight = given["weight"]
+            weight = to_bfloat16(given["weight"]) if bfloat16 else given["weight"]
             padded = jnp.pad(weight, ((0, 0), (0, -weight.shape[1] % TILE_COLUMNS)))
             chunks = padded.reshape(len(weight), -1, TILE_COLUMNS).swapaxes(0, 1)
             found["chunks", name], found["weight_t", name] = chunks, weight.T

@@ -5,6 +5,7 @@ How much is zero is known when the program runs; both products are in it, and on
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from neuroport_jax.native import MOST, Call, Outline, available, call
+from neuroport_jax.precision import bfloat16
 
 Array = jax.Array
 LARGE = 2**22  # multiplications below which a plain product is as good
@@ -39,42 +41,49 @@ def worthwhile(x: Any, weight: Any) -> bool:
     return (available() and x.dtype == jnp.float32 and size * len(weight) >= LARGE and size < MOST)
 
 
-@jax.custom_vjp
-def linear(x: Array, weight: Array, bias: Array) -> Array:
-    """x (M, K), weight (N, K), bias (N,) -> (M, N)."""
-    return _forward(x, weight, bias)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def linear(x: Array, weight: Array, bias: Array, rounded: bool = False) -> Array:
+    """x (M, K), weight (N, K), bias (N,) -> (M, N). rounded: operands are rounded to bfloat16, also in the reverse."""
+    return _forward(x, weight, bias, rounded)[0]
 
 
-def _forward(x: Array, weight: Array, bias: Array) -> tuple[Array, Any]:
+def _forward(x: Array, weight: Array, bias: Array, rounded: bool) -> tuple[Array, Any]:
+    weight = bfloat16(weight) if rounded else weight
     events, bits = _located(x)
 
     def few(x: Array, bits: Array) -> tuple[Array, Array, Array]:
-        listed = _listed(x, bits, events)
+        listed = _listed(x, bits, events, rounded)
         return _times(listed, weight, bias, len(x)), listed.index, listed.value
 
     def many(x: Array, bits: Array) -> tuple[Array, Array, Array]:
-        return (jnp.matmul(x, weight.T, precision=EXACT) + bias, jnp.zeros_like(events.index),
+        dense = bfloat16(x) if rounded else x
+        return (jnp.matmul(dense, weight.T, precision=EXACT) + bias, jnp.zeros_like(events.index),
                 jnp.zeros_like(events.value))
 
     y, index, value = lax.cond(events.few, few, many, x, bits)
     return y, (x, weight, events._replace(index=index, value=value))
 
 
-def _reverse(saved: Any, dy: Array) -> tuple[Array, Array, Array]:
+def _reverse(rounded: bool, saved: Any, dy: Array) -> tuple[Array, Array, Array]:
     x, weight, events = saved
-    dw = lax.cond(events.few, lambda: _outer(events, dy, x.shape[1]),
-                  lambda: jnp.matmul(dy.T, x, precision=EXACT))
-    return jnp.matmul(dy, weight, precision=EXACT), dw, dy.sum(0)
+    of_bias, dy = dy.sum(0), bfloat16(dy) if rounded else dy  # a bias is added: its gradient is no product
+    dw = lax.cond(events.few, lambda: _outer(events, dy, x.shape[1]), lambda: _dense_outer(x, dy, rounded))
+    return jnp.matmul(dy, weight, precision=EXACT), dw, of_bias
 
 
 linear.defvjp(_forward, _reverse)
 
 
-def of_weight(x: Array, dy: Array) -> Array:
+def of_weight(x: Array, dy: Array, rounded: bool = False) -> Array:
     """dW (N, K) = dy^T x, from x (M, K) and dy (M, N)."""
+    dy = bfloat16(dy) if rounded else dy
     events, bits = _located(x)
-    return lax.cond(events.few, lambda: _outer(_listed(x, bits, events), dy, x.shape[1]),
-                    lambda: jnp.matmul(dy.T, x, precision=EXACT))
+    return lax.cond(events.few, lambda: _outer(_listed(x, bits, events, rounded), dy, x.shape[1]),
+                    lambda: _dense_outer(x, dy, rounded))
+
+
+def _dense_outer(x: Array, dy: Array, rounded: bool) -> Array:
+    return jnp.matmul(dy.T, bfloat16(x) if rounded else x, precision=EXACT)
 
 
 def _located(x: Array) -> tuple[Events, Array]:
@@ -91,12 +100,12 @@ def _located(x: Array) -> tuple[Events, Array]:
                   start[-1] <= most), found["bits"]
 
 
-def _listed(x: Array, bits: Array, events: Events) -> Events:
+def _listed(x: Array, bits: Array, events: Events, rounded: bool) -> Events:
     order = ("x", "bits", "start", "binary", "index", "value")
     found = call(Call(EVENTS, "enumerate_events", ("lo", "hi"), order, ROWS), len(x), {
         "x": x, "bits": bits, "start": events.start, "binary": events.binary},
         {"index": events.index, "value": events.value}, {})
-    return events._replace(**found)
+    return events._replace(index=found["index"], value=bfloat16(found["value"]) if rounded else found["value"])
 
 
 def _times(events: Events, weight: Array, bias: Array, rows: int) -> Array:

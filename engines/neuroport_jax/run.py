@@ -17,7 +17,7 @@ from neuroport.program.noise import keep, stream_of
 from neuroport.program.schedule import Population, Stepped
 from neuroport.program.stepping import Arrays, take_states
 from neuroport_jax.differentiable import differentiable, split_constants
-from neuroport_jax.layers import LAYERS
+from neuroport_jax.layers import layers
 from neuroport_jax.products import linear, worthwhile
 from neuroport_jax.ways import SCAN, Ways, way_of
 
@@ -35,11 +35,12 @@ class JaxRunner:
         own = {**parameters, **self._mask(name)}
         if "mask" in own:
             return x * own["mask"]
-        flat = x.reshape(-1, *x.shape[2:])  # one product for all T x B
-        if isinstance(node, Linear) and self.ways[Population].native and worthwhile(flat, own["weight"]):
-            y = linear(flat, own["weight"], own.get("bias", jnp.zeros(len(own["weight"]), flat.dtype)))
+        way, flat = self.ways[Population], x.reshape(-1, *x.shape[2:])  # one product for all T x B
+        if isinstance(node, Linear) and way.native and worthwhile(flat, own["weight"]):
+            bias = own.get("bias", jnp.zeros(len(own["weight"]), flat.dtype))
+            y = linear(flat, own["weight"], bias, way.bfloat16)
         else:
-            y = LAYERS[type(node).__name__](node, own, flat)
+            y = layers(way.bfloat16)[type(node).__name__](node, own, flat)
         return y.reshape(*x.shape[:2], *y.shape[1:])
 
     def stepped(

@@ -19,7 +19,7 @@ from neuroport.dynamics.printer import python_function
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, Carry, of_lines, reached, step, step_back, with_lines
-from neuroport_jax.layers import LAYERS
+from neuroport_jax.layers import LAYERS, Layers
 from neuroport_jax.ops import TABLE
 
 Array = jax.Array
@@ -29,12 +29,13 @@ Given = Mapping[str, Array]
 def scan_forward(
     program: Program, segment: Stepped, arrays: Arrays, carry: Carry, given: Given,
     keep: Mapping[str, tuple[str, ...]], record: tuple[tuple[str, str], ...] = (), unroll: int = 1,
+    layers: Layers = LAYERS,
 ) -> tuple[Carry, dict[str, Array], dict[str, dict[str, Array]], dict[tuple[str, str], Array]]:
     """All steps forward: last carry, outputs (T, B, *shape), cuts, records."""
 
     def apply(name: str, own: Mapping[str, Array], x: Array) -> Array:
         node = program.node(name)
-        return LAYERS[type(node).__name__](node, own, x)
+        return layers[type(node).__name__](node, own, x)
 
     def body(carry: Carry, now: Given) -> Any:
         carry, emitted = step(program, segment, apply, arrays, carry, now, keep, record)
@@ -47,6 +48,7 @@ def scan_forward(
 def scan_backward(
     program: Program, segment: Stepped, arrays: Arrays, coefficients: Any, parameters: Any, first: Carry,
     given: Given, outputs: Given, cuts: Mapping[str, Given], of_last: Carry, of_outputs: Given, unroll: int = 1,
+    layers: Layers = LAYERS,
 ) -> tuple[Any, Any, Carry, Given]:
     """All steps in reverse: cotangents of coefficients, parameters, first carry and given."""
     neurons = [name for name in segment.nodes if name in program.neurons]
@@ -59,7 +61,7 @@ def scan_backward(
     def transpose(name: str, own: Mapping[str, Array], dy: Array) -> Array:
         node = program.node(name)
         like = jnp.zeros((dy.shape[0], *program.entering[name]), dy.dtype)
-        return jax.vjp(partial(LAYERS[type(node).__name__], node, own), like)[1](dy)[0]
+        return jax.vjp(partial(layers[type(node).__name__], node, own), like)[1](dy)[0]
 
     # a line of one delay carries its cotangents itself; where delays differ, a place in it is not a time of arrival
     differing = [edge for edge in segment.internal if edge.lags is not None]
@@ -83,7 +85,7 @@ def scan_backward(
                for key, value in coefficients[name].items()}
         for name in neurons
     }
-    of_parameters = {name: of_weights(program, name, parameters[name], inputs[name], of_stateless[name])
+    of_parameters = {name: of_weights(program, name, parameters[name], inputs[name], of_stateless[name], layers)
                      for name in parameters}
     held = {key: tuple(value) for key, value in of_lines(segment, of_given, of_lines_after).items()}
     of_first = {key: held[key] if key in held else carry[key] for key in first}
@@ -110,7 +112,7 @@ def _reads(
     return {key: value for key, value in found.items() if key in traced.reverse.inputs}
 
 
-def of_weights(program: Program, name: str, own: Any, x: Array, dy: Array) -> Any:
+def of_weights(program: Program, name: str, own: Any, x: Array, dy: Array, layers: Layers = LAYERS) -> Any:
     """Cotangents of a layer's arrays from all T x B at once."""
     node = program.node(name)
     flat = x.reshape(-1, *x.shape[2:])
@@ -120,7 +122,7 @@ def of_weights(program: Program, name: str, own: Any, x: Array, dy: Array) -> An
         # a dropout mask is one per sample and the same at all steps
         full = {key: jnp.tile(value, (len(flat) // batch,) + (1,) * (value.ndim - 1)) if key == "mask" else value
                 for key, value in arrays.items()}
-        return LAYERS[type(node).__name__](node, full, flat)
+        return layers[type(node).__name__](node, full, flat)
 
     return jax.vjp(run, own)[1](dy.reshape(-1, *dy.shape[2:]))[0]
 

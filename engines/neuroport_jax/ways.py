@@ -14,13 +14,15 @@ class Way(NamedTuple):
     """kernel: a Pallas kernel of all steps (``pallas.py``). native: a generated loop on the CPU (``native_loops.py``).
     Else ``lax.scan`` (``stepped.py``).
 
-    unroll: steps in one turn of the scan. interpret: the kernel as plain jax, for tests without a GPU.
+    unroll: steps in one turn of the scan. interpret: the kernel as plain jax, for tests without a GPU. bfloat16:
+    whether products are of operands rounded to it.
     """
 
     kernel: bool = False
     native: bool = False
     unroll: int = 1
     interpret: bool = False
+    bfloat16: bool = False
 
     def __str__(self) -> str:
         if self.kernel:
@@ -61,8 +63,13 @@ def way_of(program: Program, segment: Stepped, ways: Ways) -> Way:
     if way.native:
         from neuroport_jax.native_loops import can  # needs numba
 
-        return way if can(program, segment) else Way()
+        return way if can(program, segment) else Way(bfloat16=way.bfloat16)
     return way
+
+
+def in_bfloat16(ways: Ways) -> Ways:
+    """The same ways with products in bfloat16."""
+    return {kind: way._replace(bfloat16=True) for kind, way in ways.items()}
 
 
 def pallas_is_there() -> bool:
