@@ -41,7 +41,7 @@ from workload import WORKLOADS, Workload
 from neuroport.bench.timing import interleaved
 from neuroport.compare.processes import Conversation
 
-HERE = Path(__file__).resolve().parent
+RESULTS = Path(__file__).resolve().parent / "results"
 LETTERS = {"a": "layer", "b": "linear_lif", "c": "feedforward", "d": "recurrent", "e": "conv"}
 GPU_SIZES = {"linear_lif": "linear_lif_16k"}
 ROUNDS, WARMUP = 7, 2
@@ -101,14 +101,19 @@ def measure(
         taken: dict[str, list[float]] = {name: [] for name in processes}
 
         def one(name: str) -> dict[str, Any] | None:
-            if report.sits_out(name, taken, SLOW, SLOW_ROUNDS):
+            if name in left_out or report.sits_out(name, taken, SLOW, SLOW_ROUNDS):
                 return None
-            answer = asked(processes[name], {"run": workload.steps_per_run}, logged[name])
+            try:
+                answer = asked(processes[name], {"run": workload.steps_per_run}, logged[name])
+            except LeftOut as reason:  # the others go on without it
+                left_out[name] = f"ended while it was timed: {reason}"
+                return None
             taken[name].append(answer["wall_seconds"])
             return answer
 
         answers = interleaved(list(processes), rounds, one)
-    return {"ready": ready, "left_out": left_out, "answers": answers}
+    return {"ready": ready, "left_out": left_out,
+            "answers": {name: its for name, its in answers.items() if name not in left_out}}
 
 
 def arguments() -> argparse.Namespace:
@@ -123,7 +128,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-scaling", action="store_true", help="without the sweeps in T, B and N")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--write", action="store_true", help="write the report into --out")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the report (default: results)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the report (default: results)")
     parser.add_argument("--report", action="store_true",
                         help="measure nothing: README.md, summary.md and the picture from the .json files in --out")
     options = parser.parse_args()
@@ -144,11 +149,16 @@ def cuda_is_there() -> bool:
     return torch.cuda.is_available()
 
 
+def overview(out: Path) -> None:
+    """README.md, summary.md and the picture, from the .json files; the page's picture only from the page's results."""
+    report.write_overview(out)
+    picture.write(out, picture.PATH if out.resolve() == RESULTS else out / picture.PATH.name)
+
+
 def main() -> None:
     options = arguments()
     if options.report:
-        report.write_overview(options.out)
-        picture.write(options.out)
+        overview(options.out)
         return
     if options.device == "cuda" and not cuda_is_there():
         raise SystemExit(f"No GPU here: nothing is measured. On a machine with an NVIDIA GPU: {report.GPU_COMMAND}")
@@ -174,8 +184,7 @@ def main() -> None:
         if options.write:
             report.write(options.out, f"scaling_{options.device}", made, scaling.markdown(grown))
     if options.write:
-        report.write_overview(options.out)
-        picture.write(options.out)
+        overview(options.out)
     tell(f"{time.perf_counter() - began:.0f} s in all")
 
 
