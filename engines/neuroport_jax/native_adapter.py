@@ -15,10 +15,10 @@ from typing import Any
 
 import jax
 import llvmlite.binding as llvm
+import neuroport_loops
 import numpy as np
 from llvmlite import ir
-from neuroport_torch import kernels
-from neuroport_torch.kernels.load import folder, load
+from neuroport_loops.load import folder, load
 from numba import carray, cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -209,7 +209,7 @@ def _registered(text: str) -> str:
 def _written() -> str:
     """A digest of what compiled functions are made of: numba's cache looks at a function's own file alone."""
     found = hashlib.blake2b(digest_size=8)
-    for path in sorted([*Path(kernels.__path__[0]).glob("*.py"), *Path(__file__).parent.glob("native*.py")]):
+    for path in sorted([*Path(neuroport_loops.__path__[0]).glob("*.py"), *Path(__file__).parent.glob("native*.py")]):
         found.update(path.read_bytes())
     return found.hexdigest()
 

@@ -1,10 +1,10 @@
-"""Products with spikes, as XLA calls them: thin functions over ``kernels/events.py`` with one signature each."""
+"""Products with spikes, as XLA calls them: thin functions over ``neuroport_loops.events`` with one signature each."""
 
 from __future__ import annotations
 
 import numpy as np
-from neuroport_torch.kernels import events
-from neuroport_torch.kernels.load import folder
+from neuroport_loops import events
+from neuroport_loops.load import folder
 from numba import njit
 
 KEPT = folder() is not None  # numba refuses to cache where it cannot write

@@ -14,8 +14,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from neuroport_torch.kernels.load import load
-from neuroport_torch.kernels.loop_source import (
+from neuroport_loops.load import load
+from neuroport_loops.loop_source import (
     GROUP,
     TILE_COLUMNS,
     Key,
@@ -24,7 +24,7 @@ from neuroport_torch.kernels.loop_source import (
     parts_of,
     reverse_source,
 )
-from neuroport_torch.kernels.numba import (
+from neuroport_loops.population_source import (
     BLOCK,
     kept_names,
     needed,

@@ -109,7 +109,7 @@ def _listed(x: Array, bits: Array, events: Events, rounded: bool) -> Events:
 
 
 def _times(events: Events, weight: Array, bias: Array, rows: int) -> Array:
-    from neuroport_torch.kernels.lanes import LANES  # needs numba
+    from neuroport_loops.lanes import LANES  # needs numba
 
     columns, terms = weight.shape
     padded = jnp.pad(weight, ((0, -columns % LANES), (0, 0)))
@@ -121,8 +121,8 @@ def _times(events: Events, weight: Array, bias: Array, rows: int) -> Array:
 
 
 def _outer(events: Events, dy: Array, terms: int) -> Array:
-    from neuroport_torch.kernels.events import SHEAF
-    from neuroport_torch.kernels.lanes import LANES
+    from neuroport_loops.events import SHEAF
+    from neuroport_loops.lanes import LANES
 
     rows, columns = dy.shape
     sheaves = -(-rows // SHEAF)

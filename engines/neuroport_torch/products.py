@@ -229,6 +229,7 @@ class _Linear(torch.autograd.Function):
 
 
 if HAS_NUMBA:
-    from neuroport_torch.kernels.events import SHEAF, enumerate_bits, fetch, gather, mark, scatter, sort, sorted_values
-    from neuroport_torch.kernels.lanes import LANES
+    from neuroport_loops.events import SHEAF, enumerate_bits, fetch, gather, mark, scatter, sort, sorted_values
+    from neuroport_loops.lanes import LANES
+
     from neuroport_torch.kernels.rounding import round_values

@@ -65,8 +65,9 @@ class Compiled:
         """A generated kernel where there is one for this device and these nodes, else the plain loop."""
         written_in = language(self.device) if fused else None
         if written_in == "numba":
+            from neuroport_loops.loop_source import parts_of
+
             from neuroport_torch.kernels.loop import FusedLoop
-            from neuroport_torch.kernels.loop_source import parts_of
             from neuroport_torch.kernels.population import PopulationLoop
 
             parts = parts_of(self.program, segment)
@@ -75,7 +76,8 @@ class Compiled:
             if parts is not None:
                 return FusedLoop(self.program, segment, parts, self.dtype, self.rounded)
         if written_in == "triton":
-            from neuroport_torch.kernels.loop_source import parts_of
+            from neuroport_loops.loop_source import parts_of
+
             from neuroport_torch.kernels.triton_loop import TritonLoop, fits
             from neuroport_torch.kernels.triton_population import TritonPopulation
 

@@ -13,11 +13,11 @@ import pytest
 torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton", reason="triton is made for Linux, and comes with torch's GPU builds")
 
+from neuroport_loops.load import load  # noqa: E402
+from neuroport_loops.loop_source import parts_of  # noqa: E402
+from neuroport_loops.population_source import kept_names  # noqa: E402
 from neuroport_torch import runner  # noqa: E402
 from neuroport_torch.kernels import measured, triton_bits  # noqa: E402
-from neuroport_torch.kernels.load import load  # noqa: E402
-from neuroport_torch.kernels.loop_source import parts_of  # noqa: E402
-from neuroport_torch.kernels.numba import kept_names  # noqa: E402
 from neuroport_torch.kernels.triton import population_forward, population_reverse  # noqa: E402
 from neuroport_torch.kernels.triton_loop import ROWS, TERMS, TritonLoop  # noqa: E402
 from neuroport_torch.kernels.triton_tiles import TABLE, USUAL, tile_for  # noqa: E402

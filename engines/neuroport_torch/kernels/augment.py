@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from neuroport_loops.load import folder, load
 from numba import njit
 
 from neuroport.dynamics.discretize import Step
@@ -18,7 +19,6 @@ from neuroport.model.training import Training
 from neuroport.program.augment import NUMPY, HashDraw, keyed
 from neuroport.program.noise import WORD, mix
 from neuroport_torch.arena import Arena
-from neuroport_torch.kernels.load import folder, load
 from neuroport_torch.kernels.threads import over
 
 Tensor = torch.Tensor

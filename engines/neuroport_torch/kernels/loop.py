@@ -8,6 +8,8 @@ from math import prod
 from typing import Any
 
 import torch
+from neuroport_loops.load import load
+from neuroport_loops.loop_source import GROUP, TILE_COLUMNS, Key, Part, Source, forward_source, reverse_source
 from torch.nn import functional
 
 from neuroport.model.layers import Scale
@@ -16,8 +18,6 @@ from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays
 from neuroport.program.wires import delayed
 from neuroport_torch.arena import Arena
-from neuroport_torch.kernels.load import load
-from neuroport_torch.kernels.loop_source import GROUP, TILE_COLUMNS, Key, Part, Source, forward_source, reverse_source
 from neuroport_torch.kernels.population import as_array, flat, full, over_time, place_for, written_over
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.precision import bfloat16

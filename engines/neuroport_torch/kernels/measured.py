@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
-from neuroport_torch.kernels.load import folder
+from neuroport_loops.load import folder
 
 _chosen: dict[str, str] = {}
 _turn = Lock()  # one measurement at a time: two would disturb each other

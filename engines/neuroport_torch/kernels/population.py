@@ -8,12 +8,12 @@ from math import prod
 
 import numpy as np
 import torch
+from neuroport_loops.load import load
+from neuroport_loops.population_source import BLOCK, is_bit, population_forward, population_reverse
 
 from neuroport.program.bound import BoundNeuron
 from neuroport.program.stepping import Arrays
 from neuroport_torch.arena import Arena
-from neuroport_torch.kernels.load import load
-from neuroport_torch.kernels.numba import BLOCK, is_bit, population_forward, population_reverse
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 

@@ -1,6 +1,6 @@
 """The tape in Triton's dialect, and a population's whole time loop as one generated kernel for CUDA.
 
-The rules are those of ``numba.py``: every constant in the arrays' own precision, the recorded order of
+The rules are those of ``population_source.py``: every constant in the arrays' own precision, the recorded order of
 operations, division and roots rounded to nearest; kernels are compiled without fused multiply-add. A
 lane is one neuron of one sample; a program works on a block of lanes, whose state stays in registers
 through all of time. Offsets are 64 bits wide, and the number of steps is an ordinary argument.
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from neuroport_loops.population_source import block, is_bit, kept_names, loads, needed, target
+
 from neuroport.dynamics.printer import Templates, input_name, lines, node_name
 from neuroport.dynamics.tape import Graph, Node
 from neuroport.dynamics.trace import Traced
-from neuroport_torch.kernels.numba import block, is_bit, kept_names, loads, needed, target
 
 # accurate functions are libdevice's: Triton's own exp and sqrt are approximations
 TRITON: Templates = {

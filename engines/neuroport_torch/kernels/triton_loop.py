@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from functools import cache
 
 import torch
+from neuroport_loops.load import load
+from neuroport_loops.loop_source import Key, Part, Source
 
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
-from neuroport_torch.kernels.load import load
 from neuroport_torch.kernels.loop import FusedLoop
-from neuroport_torch.kernels.loop_source import Key, Part, Source
 from neuroport_torch.kernels.triton_loop_source import forward_source, padded, reverse_source
 from neuroport_torch.kernels.triton_tiles import on
 

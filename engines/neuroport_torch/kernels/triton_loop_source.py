@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from neuroport_loops.loop_source import Arguments, Part, Source
+from neuroport_loops.population_source import block, is_bit, loads, needed
+
 from neuroport.dynamics.printer import input_name
 from neuroport.program.wires import Wire
-from neuroport_torch.kernels.loop_source import Arguments, Part, Source
-from neuroport_torch.kernels.numba import block, is_bit, loads, needed
 from neuroport_torch.kernels.triton import (
     DECORATOR,
     FLAG,

@@ -7,9 +7,9 @@ from functools import cache, cached_property
 from typing import Any
 
 import torch
+from neuroport_loops.load import load
 
 from neuroport.program.bound import BoundNeuron
-from neuroport_torch.kernels.load import load
 from neuroport_torch.kernels.population import PopulationLoop
 from neuroport_torch.kernels.triton import population_forward, population_reverse
 from neuroport_torch.kernels.triton_tiles import Tile, on, tile_for

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from neuroport_loops.lanes import how_many, lowest
+from neuroport_loops.load import folder
 from numba import njit
-
-from neuroport_torch.kernels.lanes import how_many, lowest
-from neuroport_torch.kernels.load import folder
 
 KEPT = folder() is not None  # numba refuses to cache where it cannot write
 

@@ -7,9 +7,9 @@ one, 0.1 ns.
 from __future__ import annotations
 
 import torch
+from neuroport_loops.load import folder
 from numba import njit
 
-from neuroport_torch.kernels.load import folder
 from neuroport_torch.kernels.threads import over
 
 Tensor = torch.Tensor

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from neuroport_torch.kernels.lanes import LANES, add_rows, how_many, lowest, marks
-from neuroport_torch.kernels.load import folder
+from neuroport_loops.lanes import LANES, add_rows, how_many, lowest, marks
+from neuroport_loops.load import folder
 
 KEPT = folder() is not None  # numba refuses to cache where it cannot write
 SHEAF = 128  # rows whose events are sorted by column: LANES columns of them fit into the first cache

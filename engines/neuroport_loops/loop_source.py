@@ -19,7 +19,7 @@ from neuroport.program.bound import BoundNeuron
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 from neuroport.program.wires import Wire
-from neuroport_torch.kernels.numba import (
+from neuroport_loops.population_source import (
     DECORATOR,
     FLAG,
     assignments,
@@ -35,7 +35,7 @@ from neuroport_torch.kernels.numba import (
     value,
 )
 
-TILES = "from neuroport_torch.kernels.lanes import multiply_tile\n\n"
+TILES = "from neuroport_loops.lanes import multiply_tile\n\n"
 TILE_ROWS, TILE_COLUMNS = 4, 16  # of ``multiply_tile``
 GROUP = 8  # samples: each row of weights that is fetched serves all of them
 Key = tuple[str, ...]
