@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import llvmlite.binding as llvm
-import neuroport_loops
 import numpy as np
 from llvmlite import ir
 from neuroport_loops.load import folder, load
@@ -207,9 +206,9 @@ def _registered(text: str) -> str:
 
 @cache
 def _written() -> str:
-    """A digest of what compiled functions are made of: numba's cache looks at a function's own file alone."""
+    """A digest of what is compiled into such a source beside itself: numba's cache looks at its own file alone."""
     found = hashlib.blake2b(digest_size=8)
-    for path in sorted([*Path(neuroport_loops.__path__[0]).glob("*.py"), *Path(__file__).parent.glob("native*.py")]):
+    for path in sorted(Path(__file__).parent.glob("native*.py")):
         found.update(path.read_bytes())
     return found.hexdigest()
 

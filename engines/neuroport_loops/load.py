@@ -1,7 +1,7 @@
 """Generated source as compiled functions, kept on disk from one process to the next.
 
-numba keys its cache by file, so a source gets a file of its own, named by its content, in the
-user's cache folder. Where no such folder can be made, functions are compiled in each process.
+numba keys its cache by file, so a source gets a file of its own, named by its content and this
+package's, in the user's cache folder. Where no such folder can be made, functions are compiled in each process.
 Triton reads a kernel's text from its file, and keeps what it compiled in a cache of its own.
 """
 
@@ -34,12 +34,22 @@ def folder() -> Path | None:
 
 
 @cache
+def package() -> str:
+    """This package's name and a digest of its files: what is kept of a function holds parts of them, which numba does
+    not look at again."""
+    found = hashlib.blake2b(digest_size=8)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        found.update(path.read_bytes())
+    return f"{__package__} {found.hexdigest()}"
+
+
+@cache
 def load(source: str, name: str) -> Callable[..., Any]:
     """The function ``name`` that a source defines. One object for equal sources."""
     place = folder()
     if place is None:
         source = source.replace(CACHING, "cache=False")
-    digest = hashlib.blake2b(source.encode(), digest_size=12).hexdigest()
+    digest = hashlib.blake2b(f"{package()}\n{source}".encode(), digest_size=12).hexdigest()
     file = f"<neuroport {name} {digest}>" if place is None else str(place / f"{name}_{digest}.py")
     if place is None:
         linecache.cache[file] = (len(source), None, source.splitlines(True), file)
