@@ -28,6 +28,23 @@ Outline = jax.ShapeDtypeStruct
 
 MOST = 2**31 - 1  # the largest number that a call can be given
 API_HEAD = 6  # words of XLA_FFI_Api before its first function
+# what is called there, and the structs as they are read and written here
+ASKED = (
+    "XLA_FFI_ThreadPool_Schedule", "XLA_FFI_ThreadPool_NumThreads", "XLA_FFI_Error_Destroy", "XLA_FFI_Error_Create")
+STRUCTS = {
+    "XLA_FFI_Api": ("struct_size", "extension_start", "api_version", "internal_api"),
+    "XLA_FFI_Api_Version": ("struct_size", "extension_start", "major_version", "minor_version"),
+    "XLA_FFI_CallFrame": ("struct_size", "extension_start", "api", "ctx", "stage", "args", "rets", "attrs"),
+    "XLA_FFI_Args": ("struct_size", "extension_start", "size", "types", "args"),
+    "XLA_FFI_Rets": ("struct_size", "extension_start", "size", "types", "rets"),
+    "XLA_FFI_Buffer": ("struct_size", "extension_start", "dtype", "data", "rank", "dims"),
+    "XLA_FFI_Metadata": ("struct_size", "api_version"),
+    "XLA_FFI_Metadata_Extension": ("extension_base", "metadata"),
+    "XLA_FFI_ThreadPool_Schedule_Args": ("struct_size", "extension_start", "ctx", "task", "data"),
+    "XLA_FFI_ThreadPool_NumThreads_Args": ("struct_size", "extension_start", "ctx", "num_threads"),
+    "XLA_FFI_Error_Create_Args": ("struct_size", "extension_start", "message", "errc"),
+    "XLA_FFI_Error_Destroy_Args": ("struct_size", "extension_start", "error"),
+}
 HEADER = "xla/ffi/api/c_api.h"
 
 
@@ -44,10 +61,15 @@ def _functions() -> tuple[str, ...] | None:
         text = (Path(jax.ffi.include_dir()) / HEADER).read_text(encoding="utf-8")
     except (AttributeError, OSError):
         return None
-    major = re.search(r"#define XLA_FFI_API_MAJOR (\d+)", text)
     names = tuple(re.findall(r"_XLA_FFI_API_STRUCT_FIELD\((XLA_FFI_\w+)\);", text))
-    known = major is not None and major.group(1) == "0" and "XLA_FFI_ThreadPool_Schedule" in names
-    return names if known else None
+    known = all(_fields(text, struct)[: len(fields)] == fields for struct, fields in STRUCTS.items())
+    return names if known and set(ASKED) <= set(names) else None
+
+
+def _fields(text: str, struct: str) -> tuple[str, ...]:
+    """The names of a struct's fields, in order."""
+    body = re.search(rf"struct {struct} {{(.*?)\n}}", text, re.DOTALL)
+    return tuple(re.findall(r"(\w+);", re.sub(r"//.*", "", body.group(1)))) if body else ()
 
 
 class Call(NamedTuple):

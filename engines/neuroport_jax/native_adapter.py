@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,17 @@ from numba import carray, cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from neuroport_jax.native import API_HEAD, Call, _functions, capsule
+from neuroport_jax.native import API_HEAD, ASKED, Call, _functions, capsule
 
 KEPT = folder() is not None
 Kind = tuple[str, int, int, str]  # "argument" or "result", its place, its axes, its dtype
 
-# words of a job: the call's frame, the function, the next block, blocks in all, blocks done, who still holds it
-FRAME, WORK, NEXT, BLOCKS, DONE, HOLDERS, WORDS = range(7)
-NAMES = _functions() or ()
-SCHEDULE = API_HEAD + NAMES.index("XLA_FFI_ThreadPool_Schedule")
-THREADS = API_HEAD + NAMES.index("XLA_FFI_ThreadPool_NumThreads")
-DESTROY = API_HEAD + NAMES.index("XLA_FFI_Error_Destroy")
+# words of a job: the call's frame, the function, the next block, blocks in all, blocks done, who still holds it, and
+# how many blocks failed
+FRAME, WORK, NEXT, BLOCKS, DONE, HOLDERS, FAILED, WORDS = range(8)
+DONE_WELL = 1  # what a function's ``work`` gives; numba gives 0 after an exception
+INTERNAL = 13  # XLA_FFI_Error_Code
+MESSAGE = np.frombuffer(b"a generated loop of neuroport's failed, see above: is there no memory left?\0", np.uint8)
 
 _malloc = types.ExternalFunction("malloc", types.intp(types.intp))
 _free = types.ExternalFunction("free", types.void(types.intp))
@@ -113,7 +114,8 @@ def taken(job: int) -> int:
             break
         # the frame is there as long as a block is not done: the caller waits for it
         total, grain = shared_out(frame)
-        call3(work, frame, block * grain, min(total, (block + 1) * grain))
+        if call3(work, frame, block * grain, min(total, (block + 1) * grain)) != DONE_WELL:
+            add(at(job, FAILED), 1)
         add(at(job, DONE), 1)
     if add(at(job, HOLDERS), -1) == 1:
         _free(job)
@@ -127,36 +129,55 @@ def shared_out(frame: int) -> Any:
     return np.int64(numbers[0]), np.int64(numbers[1])
 
 
+@njit(inline="always")
+def function_at(frame: int, places: int, number: int) -> int:
+    """The address of one of XLA's functions, by its number in ``ASKED``."""
+    place = (places >> 8 * number) & 0xFF
+    return words(words(frame, 15)[2], place + 1)[place]
+
+
 @njit
-def helpers(frame: int, job: int, wanted: int, take: int) -> int:
+def helpers(frame: int, job: int, wanted: int, take: int, places: int) -> int:
     """Ask XLA for threads; gives how many were promised."""
-    f = words(frame, 15)
-    api, context = f[2], f[3]
+    context = words(frame, 15)[3]
     answer, question, task = np.zeros(1, np.int64), np.zeros(4, np.int64), np.zeros(5, np.int64)
     question[0], question[2], question[3] = 32, context, answer.ctypes.data
-    error = call1(words(api, THREADS + 1)[THREADS], question.ctypes.data)
+    error = call1(function_at(frame, places, 1), question.ctypes.data)
+    question[1] = 0  # it lives until here
     if error != 0:
-        forget(api, error)
+        forget(frame, error, places)
         return 0
     task[0], task[2], task[3], task[4] = 40, context, take, job
     promised = 0
     for _ in range(min(wanted, answer[0] - 1)):
         add(at(job, HOLDERS), 1)
-        error = call1(words(api, SCHEDULE + 1)[SCHEDULE], task.ctypes.data)
+        error = call1(function_at(frame, places, 0), task.ctypes.data)
         if error != 0:
             add(at(job, HOLDERS), -1)
-            forget(api, error)
+            forget(frame, error, places)
             break
         promised += 1
+    task[1] = 0
     return promised
 
 
 @njit
-def forget(api: int, error: int) -> None:
+def forget(frame: int, error: int, places: int) -> None:
     """Without a pool of threads the work is done here alone: nothing is wrong."""
     told = np.zeros(3, np.int64)
     told[0], told[2] = 24, error
-    call1(words(api, DESTROY + 1)[DESTROY], told.ctypes.data)
+    call1(function_at(frame, places, 2), told.ctypes.data)
+    told[1] = 0
+
+
+@njit
+def failure(frame: int, places: int) -> int:
+    """An error for XLA to raise."""
+    message, told = MESSAGE.copy(), np.zeros(4, np.int64)
+    told[0], told[2], told[3] = 32, message.ctypes.data, INTERNAL
+    error = call1(function_at(frame, places, 3), told.ctypes.data)
+    message[0], told[1] = 0, 0
+    return error
 
 
 @cfunc("int64(int64)", cache=KEPT, error_model="numpy")
@@ -164,9 +185,12 @@ def take(job: int) -> int:
     return taken(job)
 
 
-@cfunc("int64(int64, int64, int64)", cache=KEPT, error_model="numpy")
-def serve(frame: int, work: int, take: int) -> int:
-    """One call by XLA, or its question for the version of the interface."""
+@cfunc("int64(int64, int64, int64, int64)", cache=KEPT, error_model="numpy")
+def serve(frame: int, work: int, take: int, places: int) -> int:
+    """One call by XLA, or its question for the version of the interface.
+
+    places: of the functions ``ASKED`` in XLA_FFI_Api, a byte each: they are this jaxlib's, and this is kept on disk.
+    """
     f = words(frame, 15)
     if f[1] != 0:
         extension = words(f[1], 4)
@@ -175,28 +199,33 @@ def serve(frame: int, work: int, take: int) -> int:
             return 0
     total, grain = shared_out(frame)
     blocks = (total + grain - 1) // grain
-    if blocks <= 1:
-        if blocks == 1:
-            call3(work, frame, 0, total)
-        return 0
-    job = _malloc(8 * WORDS)
+    job = _malloc(8 * WORDS) if blocks > 1 else 0
+    if job == 0:  # little to do, or no memory to share it out
+        well = blocks <= 0 or call3(work, frame, 0, total) == DONE_WELL
+        return 0 if well else failure(frame, places)
     of = words(job, WORDS)
-    of[FRAME], of[WORK], of[NEXT], of[BLOCKS], of[DONE], of[HOLDERS] = frame, work, 0, blocks, 0, 2
-    helpers(frame, job, blocks - 1, take)
+    of[FRAME], of[WORK], of[BLOCKS], of[HOLDERS] = frame, work, blocks, 2
+    of[NEXT], of[DONE], of[FAILED] = 0, 0, 0
+    helpers(frame, job, blocks - 1, take, places)
     taken(job)
     while add(at(job, DONE), 0) < blocks:
         pass  # at most as long as one block takes
+    failed = add(at(job, FAILED), 0)
     if add(at(job, HOLDERS), -1) == 1:
         _free(job)
-    return 0
+    return 0 if failed == 0 else failure(frame, places)
 
 
 def registered(how: Call, kinds: tuple[Kind, ...]) -> str:
     """The name under which XLA finds a function that gets its arrays from such places."""
-    return _registered(_work(how, kinds))
+    with _one_at_a_time:  # XLA takes a name once
+        return _registered(_work(how, kinds))
 
 
-@cache  # XLA takes a name once
+_one_at_a_time = threading.RLock()
+
+
+@cache
 def _registered(text: str) -> str:
     work = load(text, "work")
     name = "neuroport_" + hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
@@ -228,21 +257,24 @@ def _work(how: Call, kinds: tuple[Kind, ...]) -> str:
     places = iter(range(2, count))
     leading = [value if isinstance(value, str) else f"np.int64(numbers[{next(places)}])" for value in how.leading]
     arguments = [*leading, *(f"a{index}" for index in range(len(kinds)))]
-    return text + f"    function({', '.join(arguments)})\n    return 0\n"
+    return text + f"    function({', '.join(arguments)})\n    return {DONE_WELL}\n"
 
 
 _kept: list[Any] = []  # trampolines live as long as the process
 
 
 def _trampoline(name: str, work: int) -> int:
-    """A C function ``frame -> serve(frame, work, take)``, by its address."""
+    """A C function ``frame -> serve(frame, work, take, places)``, by its address."""
     word = ir.IntType(64)
     module = ir.Module(name)
     function = ir.Function(module, ir.FunctionType(word, [word]), name)
     builder = ir.IRBuilder(function.append_basic_block())
-    kind = ir.FunctionType(word, [word] * 3).as_pointer()
+    kind = ir.FunctionType(word, [word] * 4).as_pointer()
     target = builder.inttoptr(ir.Constant(word, serve.address), kind)
-    builder.ret(builder.call(target, [function.args[0], ir.Constant(word, work), ir.Constant(word, take.address)]))
+    names = _functions() or ()
+    places = sum(API_HEAD + names.index(one) << 8 * number for number, one in enumerate(ASKED))
+    own = [ir.Constant(word, value) for value in (work, take.address, places)]
+    builder.ret(builder.call(target, [function.args[0], *own]))
     made = llvm.parse_assembly(str(module))
     made.verify()
     engine = llvm.create_mcjit_compiler(made, llvm.Target.from_default_triple().create_target_machine())

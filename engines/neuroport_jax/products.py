@@ -1,6 +1,7 @@
 """y = x W^T + b over all T x B on a CPU: where x is mostly zeros, as spikes are, a product that reads only the rest.
 
-How much is zero is known when the program runs; both products are in it, and one of them runs.
+How much is zero is known when the program runs; both products are in it, and one of them runs. Where a weight is not
+finite they differ: zero times infinity is not a number, and the product with events leaves it out.
 """
 
 from __future__ import annotations
@@ -94,10 +95,12 @@ def _located(x: Array) -> tuple[Events, Array]:
         "others": Outline((rows,), jnp.int32)}, {})
     start = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(found["count"], dtype=jnp.int32)])
     most = int(DENSE * x.size)
+    few = start[-1] <= most
+    start = jnp.where(few, start, 0)  # under vmap both products run: then nothing is listed
     kind = jnp.int16 if columns < 2**15 else jnp.int32
     binary = (found["others"].sum() == 0).astype(jnp.int32)[None]
     return Events(start, jax.ShapeDtypeStruct((most,), kind), jax.ShapeDtypeStruct((most,), x.dtype), binary,
-                  start[-1] <= most), found["bits"]
+                  few), found["bits"]
 
 
 def _listed(x: Array, bits: Array, events: Events, rounded: bool) -> Events:

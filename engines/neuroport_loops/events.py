@@ -8,16 +8,14 @@ columns, each of which lies together: a sum then reads one stretch of a cache's 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from neuroport_loops.kept import kept
 from neuroport_loops.lanes import LANES, add_rows, how_many, lowest, marks
-from neuroport_loops.load import folder
 
-KEPT = folder() is not None  # numba refuses to cache where it cannot write
 SHEAF = 128  # rows whose events are sorted by column: LANES columns of them fit into the first cache
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def mark(x, lo, hi, bits, count):
     """Which entries of rows lo to hi of x (M, K) are not zero: bits (M, K / 64), count (M,).
 
@@ -43,7 +41,7 @@ def mark(x, lo, hi, bits, count):
     return others
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def enumerate_bits(bits, start, lo, hi, index):
     """The columns that are marked in rows lo to hi: index (events,); start (M + 1,), where each row's lie there."""
     for m in range(lo, hi):
@@ -56,7 +54,7 @@ def enumerate_bits(bits, start, lo, hi, index):
                 word &= word - np.uint64(1)
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def fetch(x, start, index, lo, hi, value):
     """The values of the events of rows lo to hi of x (M, K): value (events,)."""
     for m in range(lo, hi):
@@ -65,7 +63,7 @@ def fetch(x, start, index, lo, hi, value):
             value[at] = row[index[at]]
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def gather(start, index, value, chunks, bias, y, lo, hi):
     """Rows lo to hi of y = x W^T + b, x as events. chunks: W^T as (N / LANES, K, LANES). bias (N,), y (M, N).
 
@@ -83,7 +81,7 @@ def gather(start, index, value, chunks, bias, y, lo, hi):
                 row[o] = sums[o]
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def sort(start, index, lo, hi, place, order):
     """The events of sheaves lo to hi by column, and in a column by row.
 
@@ -107,7 +105,7 @@ def sort(start, index, lo, hi, place, order):
                 free[j] += 1
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def sorted_values(start, index, value, lo, hi, place, moved):
     """The values of the events of sheaves lo to hi, in the order of ``sort``."""
     for s in range(lo, hi):
@@ -118,7 +116,7 @@ def sorted_values(start, index, value, lo, hi, place, moved):
             free[j] += 1
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def scatter(place, order, value, dy, dw, lo, hi):
     """Rows lo to hi of dW = dy^T x, x as sorted events; dy (M, N), dw (N, K). value: None where all are 1."""
     k = dw.shape[1]

@@ -11,6 +11,7 @@ import hashlib
 import linecache
 import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -54,7 +55,7 @@ def load(source: str, name: str) -> Callable[..., Any]:
     if place is None:
         linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     elif not os.path.exists(file):
-        draft = f"{file}.{os.getpid()}"
+        draft = f"{file}.{os.getpid()}.{threading.get_ident()}"
         Path(draft).write_text(source, encoding="utf-8")
         os.replace(draft, file)  # numba's cache looks at the file's time: it is written once, whole
     module = ModuleType(f"{__package__}.generated_{digest}")

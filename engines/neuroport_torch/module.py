@@ -81,8 +81,9 @@ class Network(nn.Module):
         inputs: (T, B, *shape), or a dict of them by Input node. state: of the call before, or ``zero_state(B)``;
         None: zeros. record: as in ``npt.run``. Outputs (T, B, *shape), a dict by Output node where there are several,
         and records "spikes" are differentiable, in inputs, state and parameters; so is the state after the last step:
-        ``detach`` it where no gradient is to pass on. Other records are there to be looked at. Every result is
-        the caller's own. Raises InvalidData where shapes or names do not fit.
+        ``detach`` it where no gradient is to pass on. Other records are there to be looked at. No result
+        is written over later; records "spikes" may share memory with the outputs. Raises InvalidData where shapes or
+        names do not fit.
         """
         return self._run(inputs, state, record)
 

@@ -129,6 +129,45 @@ def test_a_product_with_spikes_and_its_gradients_equal_the_dense_one(kind, rows,
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * max(1.0, np.abs(wanted).max()))
 
 
+@pytest.mark.parametrize("share", [0.05, 0.9])
+def test_a_product_may_be_vmapped_however_full_its_inputs_are(share) -> None:
+    random = np.random.default_rng(0)
+    x = np.float32(random.random((3, 200, 40)) < share)
+    weight, bias = np.float32(random.normal(size=(70, 40))), np.zeros(70, np.float32)
+    dy = np.float32(random.normal(size=(3, 200, 70)))
+
+    def both(x, dy):
+        y, pull = jax.vjp(products.linear, x, weight, bias)
+        return y, pull(dy)[1]
+
+    y, dw = jax.jit(jax.vmap(both))(x, dy)
+    np.testing.assert_allclose(y, x @ weight.T, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(dw, np.einsum("smn,smk->snk", dy, x), rtol=0, atol=1e-3)
+
+
+# numba tells of the exception where XLA has called it, and pytest hears of that
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_fails_is_an_error() -> None:
+    from neuroport_jax.native import Call, Outline, call
+
+    numba = pytest.importorskip("numba")
+
+    @numba.njit
+    def broken(lo, hi, x, y):
+        if x[lo] > 2.0:
+            raise ValueError("too large")
+        for m in range(lo, hi):
+            y[m] = x[m]
+
+    module = sys.modules[__name__]
+    module.broken = broken  # type: ignore[attr-defined]
+    run = jax.jit(lambda x: call(Call(__name__, "broken", ("lo", "hi"), ("x", "y"), 2), 6, {"x": x}, {
+        "y": Outline((6,), jnp.float32)}, {})["y"])
+    assert np.array_equal(run(np.ones(6, np.float32)), np.ones(6))
+    with pytest.raises(Exception, match="generated loop"):
+        jax.block_until_ready(run(np.full(6, 3.0, np.float32)))
+
+
 def test_wide_networks_say_that_they_run_in_generated_loops_and_narrow_ones_that_they_scan(monkeypatch) -> None:
     monkeypatch.undo()
     model = npt.Model.sequential((2,), DT, [npt.Linear(64), npt.LIF(tau=8 * DT), npt.Linear(3), npt.LI(tau=8 * DT)])

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from neuroport_loops.kept import kept
 from neuroport_loops.lanes import LANES, round_lanes
-from neuroport_loops.load import folder
-from numba import njit
-
-KEPT = folder() is not None  # numba refuses to cache where it cannot write
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def round_values(values, into, lo, hi):
     """Values lo to hi of (M,) into the same place of ``into`` (M,): the nearest bfloat16, ties to even."""
     whole = lo + (hi - lo) // LANES * LANES
