@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from contestants import Entry
 from neuroport_step import build, parameters
-from workload import Workload, inputs
+from workload import Workload, inputs, targets
 
 from neuroport import api
 from neuroport.compare.agreement import from_threshold, needed_for_threshold
@@ -23,6 +23,7 @@ from neuroport.program.lower import lower
 
 NEAR = 1e-5  # of the threshold
 APART = 1e-4  # ||outputs - reference|| / ||reference|| of potentials, before rounding can tip a spike
+LOSS_APART = 1e-2  # relative: where rounding tips a spike, a loss moves in its fourth digit
 LONG_ENOUGH = 0.01  # of all steps: on fewer than these nothing is shown
 
 
@@ -112,10 +113,19 @@ def judged(outputs: np.ndarray, against: Expected, spikes: bool, differs: str = 
         return Verdict(equal, apart, clear, None, differs)
     if clear < LONG_ENOUGH:
         return Verdict(equal, apart, clear, False, f"only {clear:.1%} of the steps are clear of rounding")
+    if not exact[inside].any():
+        return Verdict(equal, apart, clear, False, "the reference is silent wherever it is clear of rounding")
     limit = 0.0 if spikes else APART
     if not apart <= limit:  # NaN is far
         return Verdict(equal, apart, clear, False, f"outputs differ by {apart:.1e} of their size before any rounding")
     return Verdict(equal, apart, clear, True)
+
+
+def cross_entropy(outputs: np.ndarray, classes: np.ndarray, over: str) -> float:
+    """Of outputs (T, B, classes), their mean or sum over time, averaged over the batch."""
+    scores = outputs.mean(0) if over == "mean" else outputs.sum(0)
+    shifted = scores - scores.max(1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(classes)), classes]).mean())
 
 
 class References:
@@ -124,15 +134,28 @@ class References:
     def __init__(self) -> None:
         self._found: dict[Any, Expected] = {}
 
-    def verdict(self, entry: Entry, workload: Workload, outputs: np.ndarray) -> Verdict | None:
-        """Of a contestant's outputs; None for one that is no network. Raises Disagrees where it claims to agree."""
-        if entry.numerics is None:
-            return None
+    def _expected(self, entry: Entry, workload: Workload) -> Expected:
+        assert entry.numerics is not None
         key = (workload, entry.numerics.to_json(), entry.precision, entry.late)
         if key not in self._found:
             self._found[key] = expected(workload, entry.numerics, entry.precision, entry.late)
-        flat = outputs.reshape(*outputs.shape[:2], -1)
-        found = judged(flat, self._found[key], not workload.trains, entry.differs.get(workload.kind, ""))
+        return self._found[key]
+
+    def verdict(
+        self, entry: Entry, workload: Workload, outputs: np.ndarray, first_loss: float | None = None
+    ) -> Verdict | None:
+        """Of a contestant's outputs, and of the first loss of the run that is timed; None for one that is no network.
+
+        Raises Disagrees where it claims to agree.
+        """
+        if entry.numerics is None:
+            return None
+        against, differs = self._expected(entry, workload), entry.differs.get(workload.kind, "")
+        found = judged(outputs.reshape(*outputs.shape[:2], -1), against, not workload.trains, differs)
         if found.agrees is False:
             raise Disagrees(found.reason)
+        if workload.trains and first_loss is not None and not differs:
+            loss = cross_entropy(against.outputs, targets(workload)[0], entry.loss)
+            if not abs(first_loss - loss) <= LOSS_APART * abs(loss):
+                raise Disagrees(f"the first loss is {first_loss}, that of the reference's outputs {loss}")
         return found

@@ -32,9 +32,8 @@ def reverse_run(executable: JaxExecutable, workload: Workload, arrays: Arrays) -
 
     def run(count: int) -> list[float]:
         nonlocal done
-        found = [step(held, batches[i], g) for i in batch_order(done, count, workload)]
+        found = [jax.block_until_ready(step(held, batches[i], g)) for i in batch_order(done, count, workload)]
         done += count
-        jax.block_until_ready(found)
         return [float(value) for value, _, _ in found]
 
     return run

@@ -23,7 +23,7 @@ WORDS = (
     "CPU time of one step, all cores together, in ms: lower is better", "",
     "blue: neuroport; gray: other libraries, the fastest of",
     "the ways tried of each; pale: the products alone, without neurons", "",
-    "each was timed after its outputs were held to the reference",
+    "who computes the same network was held to the reference before",
 )
 
 

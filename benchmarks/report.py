@@ -147,7 +147,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines += [
         "", f"Milliseconds a step: median (smallest to largest) over {report['rounds']} interleaved rounds of "
         f"{work.steps_per_run}; slow contestants take part in fewer. CPU: all cores together. Ratios are taken within "
-        "rounds, to the fastest peer by that clock. Saved: between forward and reverse, without parameters and inputs.",
+        "rounds, to the fastest peer by that clock. Saved: between forward and reverse, without parameters and inputs; "
+        "in jax an upper bound, before XLA compiles. First run: caches on disk may be warm.",
         f"The bound: {of_bound.bytes / 1e6:.0f} MB moved and {of_bound.operations / 1e9:.1f} GFLOP of dense products, "
         f"whichever takes longer at what was measured here ({limits_in_words(limits)}); products that read only the "
         "spikes can be faster than it.", "",
@@ -196,7 +197,8 @@ def summary(reports: Mapping[str, Mapping[str, Any]]) -> str:
     ours = [name for name, entry in CONTESTANTS.items() if entry.kind == "ours"]
     lines = [
         "![CPU time of one step of each workload in neuroport and in other libraries](docs/benchmark.svg)", "",
-        "Each contestant's outputs were held to the reference, stepping as that library steps, before it was timed. "
+        "Each contestant that computes the same network was held to the reference, stepping as that library steps, "
+        "before it was timed; peers compute in float32. "
         f"CPU time of all cores together, median of {report['rounds']} interleaved rounds, and how many times as fast "
         "as the fastest peer that is, within rounds ([everything measured](benchmarks/results/README.md)). "
         f"{conditions(report['machine'])}", "",
@@ -211,7 +213,8 @@ def summary(reports: Mapping[str, Mapping[str, Any]]) -> str:
         title = f"[{TITLES[kind]}](benchmarks/results/{kind}_cpu.md): {sizes}"
         lines.append(f"| {title} | {' | '.join(cells)} |")
     again = f"bash benchmarks/make_peers.sh spyx snntorch norse spikingjelly && .venv/bin/{CPU_COMMAND}"
-    lines += ["", f"`{again}` repeats it. On a GPU: not measured yet; `{GPU_COMMAND}` does."]
+    lines += ["", f"`{again}` repeats it. On a GPU: not measured yet; `{GPU_COMMAND}` measures "
+              "neuroport there (the peers' contestants are written for the CPU)."]
     return "\n".join(lines) + "\n"
 
 

@@ -31,7 +31,8 @@ def opened(entry: Entry, device: str, log: Path) -> Iterator[Conversation]:
         raise LeftOut("its contestant is written for the CPU")
     command = [*entry.command, *([device] if device != "cpu" else [])]
     paths = os.pathsep.join([str(machine.ROOT), str(machine.ROOT / "engines")]) if entry.kind == "ours" else ""
-    with Conversation([str(entry.python), str(HERE / "worker.py"), *command], {"PYTHONPATH": paths}, log) as process:
+    environment = {"PYTHONPATH": paths} | ({"OMP_NUM_THREADS": str(entry.threads)} if entry.threads else {})
+    with Conversation([str(entry.python), str(HERE / "worker.py"), *command], environment, log) as process:
         yield process
 
 

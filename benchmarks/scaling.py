@@ -103,7 +103,7 @@ def exponent(points: Mapping[str, Mapping[str, float]], clock: str = "cpu_ms") -
 def markdown(found: Mapping[str, Any]) -> str:
     """Every point, and the exponents."""
     lines = ["### Scaling", "", "CPU-ms of a step; exponent: slope of log time over log size, 1 where time grows as "
-             "size does.", ""]
+             "size does. Peers as they document themselves, one after another; not interleaved.", ""]
     for kind, sweeps in found.items():
         for factor, names in ((one, its) for one, its in sweeps.items() if one in FACTORS):
             values = [str(value) for value in SWEEPS[kind][factor]]

@@ -67,7 +67,7 @@ def prepared(
     if path is not None:
         outputs = np.load(path)
         os.unlink(path)
-        verdict = references.verdict(entry, workload, outputs)
+        verdict = references.verdict(entry, workload, outputs, ready["losses"][0])
     elif entry.numerics is not None:
         raise LeftOut("it shows no outputs, so that nobody knows what it computes")
     return {**ready, "agreement": None if verdict is None else verdict.as_dict(),

@@ -74,7 +74,7 @@ def reverse_step(
     def step(x: torch.Tensor, batch: int) -> torch.Tensor:
         wanted = parameters or [x.requires_grad_()]
         spikes = network(x)
-        torch.autograd.grad(spikes, wanted, g)
+        torch.autograd.grad(spikes, wanted, g.to(spikes.device))
         return spikes[-1].detach().sum()
 
     return step
