@@ -13,20 +13,13 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-Array = jax.Array
-Outline = jax.ShapeDtypeStruct
-
-MOST = 2**31 - 1  # the largest number that a call can be given
 API_HEAD = 6  # words of XLA_FFI_Api before its first function
 # what is called there, and the structs as they are read and written here
 ASKED = (
@@ -84,34 +77,6 @@ class Call(NamedTuple):
     leading: tuple[str | int, ...]
     arrays: tuple[str, ...]
     grain: int
-
-
-def call(
-    how: Call, total: int, read: Mapping[str, Array], made: Mapping[str, Outline], updated: Mapping[str, Array],
-) -> dict[str, Array]:
-    """Run a function on ranges that cover 0 .. total; gives ``made`` and ``updated`` by name.
-
-    read: what it reads. made: what it fills. updated: what it reads and overwrites. All of it by the names of
-    ``how.arrays``.
-    """
-    from neuroport_jax.native_adapter import registered
-
-    leading = [value for value in how.leading if isinstance(value, int)]
-    numbers = np.array([total, how.grain, *leading], np.int64)
-    if numbers.max() > MOST:
-        raise ValueError(f"{how.name}: {numbers.max()} is more than a call can be given, {MOST}")
-    given = {**read, **updated}
-    places = {name: ("argument", index + 1) for index, name in enumerate(read)}
-    places |= {name: ("result", index) for index, name in enumerate([*made, *updated])}
-    outlines = {**given, **made}
-    kinds = tuple((*places[name], outlines[name].ndim, np.dtype(outlines[name].dtype).name) for name in how.arrays)
-    target = registered(how, kinds)
-    found = jax.ffi.ffi_call(
-        target, [*made.values(), *(Outline(value.shape, value.dtype) for value in updated.values())],
-        input_output_aliases={1 + len(read) + index: len(made) + index for index in range(len(updated))},
-        vmap_method="sequential",
-    )(jnp.asarray(numbers, jnp.int32), *given.values())
-    return dict(zip([*made, *updated], found, strict=True))
 
 
 def capsule(address: int) -> Any:

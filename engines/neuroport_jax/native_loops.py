@@ -39,7 +39,8 @@ from neuroport.program.schedule import Loop, Stepped
 from neuroport.program.stepping import Arrays, Carry, of_lines, reached, with_lines
 from neuroport.program.wires import delayed
 from neuroport_jax.layers import layers
-from neuroport_jax.native import Call, Outline, available, call
+from neuroport_jax.native import Call, available
+from neuroport_jax.native_call import Outline, call
 from neuroport_jax.precision import bfloat16 as to_bfloat16
 from neuroport_jax.products import of_weight, worthwhile
 from neuroport_jax.stepped import Given, of_weights, unbroadcast

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from neuroport_jax.native import MOST, Call, Outline, available, call
+from neuroport_jax.native import Call, available
+from neuroport_jax.native_call import MOST, Outline, call
 from neuroport_jax.precision import bfloat16
 
 Array = jax.Array

@@ -7,7 +7,7 @@ CUDA tiles of bits are unpacked in registers and multiplied there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,34 +18,17 @@ from neuroport.program.schedule import Parallel
 from neuroport_torch import products
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.threads import over
+from neuroport_torch.marks import Marked
 from neuroport_torch.products import DENSE, LARGE, Events
 from neuroport_torch.staging import Staged
 
 if TYPE_CHECKING:
-    from neuroport_torch.bits_product import StagedBits
     from neuroport_torch.runner import Compiled
 if products.HAS_NUMBA:
     from neuroport_torch.kernels.unpack import mark_bits
 
 Tensor = torch.Tensor
 BITS = "bits"
-
-
-class Marked(torch.Tensor):
-    """Activity (T, B, *shape) that exists as its marks alone. Its values are NaN, and take no memory."""
-
-    marks: Events | StagedBits
-
-    @staticmethod
-    def of(marks: Events | StagedBits, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Marked:
-        blank = torch.full((1,), torch.nan, dtype=dtype, device=device)
-        found: Marked = torch.Tensor._make_subclass(Marked, blank.expand(shape))
-        found.marks = marks
-        return found
-
-    def __getitem__(self, window: Any) -> Marked:
-        assert window == slice(0, len(self)), "marks are read as a whole"
-        return self
 
 
 def input_way(compiled: Compiled, training: Training | None) -> str:

@@ -20,7 +20,7 @@ from neuroport_torch.arena import Arena
 from neuroport_torch.eager import EagerLoop
 from neuroport_torch.exact import exact_in_bfloat16
 from neuroport_torch.layers import LAYERS, ROUNDED
-from neuroport_torch.marked import Marked
+from neuroport_torch.marks import Marked
 from neuroport_torch.ops import table
 from neuroport_torch.stepped import TimeLoop, run_segment
 

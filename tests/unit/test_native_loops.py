@@ -148,7 +148,8 @@ def test_a_product_may_be_vmapped_however_full_its_inputs_are(share) -> None:
 # numba tells of the exception where XLA has called it, and pytest hears of that
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_loop_that_fails_is_an_error() -> None:
-    from neuroport_jax.native import Call, Outline, call
+    from neuroport_jax.native import Call
+    from neuroport_jax.native_call import Outline, call
 
     numba = pytest.importorskip("numba")
 
