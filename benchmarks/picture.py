@@ -20,10 +20,11 @@ COLUMNS = 2
 LONGEST = 4.0  # a bar is cut off at so many times the median one: the short ones would not be seen beside it
 WIDTH, LINE = 9.5, 0.19  # inches
 WORDS = (
-    "CPU time of one step, all cores together, in ms: lower is better", "",
+    "CPU time of one step, all cores, in ms: lower is better", "",
     "blue: neuroport; gray: other libraries, the fastest of",
-    "the ways tried of each; pale: the products alone, without neurons", "",
-    "who computes the same network was held to the reference before",
+    "the ways tried of each; pale: products without neurons", "",
+    "who computes the same network was held to the",
+    "reference before it was timed",
 )
 
 
