@@ -111,7 +111,6 @@ def report(rounds: int) -> dict[str, Any]:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    where = found["machine"]
     lines = [
         f"A population of {UNITS}, {BATCH} samples, {STEPS} steps, float32, engine torch: CPU-ms, medians of "
         f"{found['rounds']} interleaved rounds.", "",
@@ -126,8 +125,7 @@ def markdown(found: dict[str, Any]) -> str:
         times = [of["compiled"]["cpu_seconds"], *(of["from the cache"][key] for key in (
             "cpu_seconds", "numba_cpu_seconds"))]
         lines.append(f"| {name} | {' | '.join(f'{one:.2f}' for one in times)} |")
-    lines += ["", f"{where['cpu_model']}, {where['cpus']} cores, load {where['load']} before; {where['date']}; commit "
-              f"{where['commit'] or 'none yet'}{' (modified)' if where['modified'] else ''}."]
+    lines += ["", machine.conditions(found["machine"])]
     return "\n".join(lines) + "\n"
 
 

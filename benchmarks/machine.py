@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ def describe() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **commit(),
     }
+
+
+def conditions(where: Mapping[str, Any]) -> str:
+    """What ``describe`` found, in a line under a table."""
+    return (f"{where['cpu_model']}, {where['cpus']} cores, load {where['load']} before; {where['date']}; commit "
+            f"{where['commit'] or 'none yet'}{' (modified)' if where['modified'] else ''}.")
 
 
 def cpu_model() -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import scaling
 from contestants import CONTESTANTS
 from limits import Limits, least
+from machine import conditions
 from workload import Workload
 
 from neuroport.bench.timing import Spread, fastest, number, ratios, spread
@@ -161,11 +162,6 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def one_line(words: str) -> str:
     return " ".join(words.replace("|", "/").split())
-
-
-def conditions(where: Mapping[str, Any]) -> str:
-    return (f"{where['cpu_model']}, {where['cpus']} cores, load {where['load']} before; {where['date']}; commit "
-            f"{where['commit'] or 'none yet'}{' (modified)' if where['modified'] else ''}.")
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -94,8 +94,12 @@ def exponent(points: Mapping[str, Mapping[str, float]], clock: str = "cpu_ms") -
     """The slope of log time over log size, least squares: 1 where time grows as size does. None of a single point."""
     if len(points) < 2:
         return None
-    x = [math.log(float(size)) for size in points]
-    y = [math.log(one[clock]) for one in points.values()]
+    return slope({float(size): one[clock] for size, one in points.items()})
+
+
+def slope(times: Mapping[float, float]) -> float:
+    """Of log time over log size, least squares."""
+    x, y = ([math.log(value) for value in values] for values in (times, times.values()))
     middle = sum(x) / len(x)
     return sum((a - middle) * b for a, b in zip(x, y, strict=True)) / sum((a - middle) ** 2 for a in x)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from gpu_kernels import Case
 from neuroport_torch.engine import TorchEngine
+from scaling import slope
 
 from neuroport.data.staging import stage
 from neuroport.engine.base import Options
@@ -85,21 +85,14 @@ def measure(make: Callable[[int], Callable[[], Any]], rounds: int) -> dict[int, 
     return {steps: median(of) for steps, of in times.items()}
 
 
-def exponent(times: dict[int, float]) -> float:
-    """The slope of log time over log T, by least squares."""
-    return float(np.polyfit([math.log(steps) for steps in times], [math.log(of) for of in times.values()], 1)[0])
-
-
 def markdown(found: dict[str, Any]) -> str:
-    where = found["machine"]
     lines = [f"CPU-ms by number of steps, B = {BATCH}, layers of {UNITS}, float32, engine torch; medians of "
              f"{found['rounds']} rounds:", "", f"| | exponent | {' | '.join(f'T = {steps}' for steps in LENGTHS)} |",
              "|---|---|" + "---|" * len(LENGTHS)]
     for name, of in found["workloads"].items():
         times = " | ".join(f"{of['cpu_ms'][str(steps)]:.1f}" for steps in LENGTHS)
         lines.append(f"| {name} | {of['exponent']:.2f} | {times} |")
-    lines += ["", f"{where['cpu_model']}, {where['cpus']} cores, load {where['load']} before; {where['date']}; commit "
-              f"{where['commit'] or 'none yet'}{' (modified)' if where['modified'] else ''}."]
+    lines += ["", machine.conditions(found["machine"])]
     return "\n".join(lines) + "\n"
 
 
@@ -112,7 +105,7 @@ def main() -> None:
     for name, make in WORKLOADS.items():
         times = measure(make, options.rounds)
         found["workloads"][name] = {
-            "exponent": exponent(times), "cpu_ms": {str(steps): of for steps, of in times.items()}}
+            "exponent": slope(times), "cpu_ms": {str(steps): of for steps, of in times.items()}}
     print(markdown(found), end="")
     if options.write:
         (HERE / "results/scaling_in_t_cpu.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -19,20 +19,12 @@ Layers = Mapping[str, Callable[[Any, Mapping[str, Array], Array], Array]]
 EXACT = lax.Precision.HIGHEST
 
 
-def _linear(node: Any, p: Mapping[str, Array], x: Array) -> Array:
-    return _multiplied(node, p, x, EXACT)
-
-
-def _multiplied(node: Any, p: Mapping[str, Array], x: Array, precision: lax.Precision) -> Array:
+def _linear(node: Any, p: Mapping[str, Array], x: Array, precision: lax.Precision = EXACT) -> Array:
     y = jnp.matmul(x, p["weight"].T, precision=precision)
     return y + p["bias"] if "bias" in p else y
 
 
-def _conv(node: Convolution, p: Mapping[str, Array], x: Array) -> Array:
-    return _convolved(node, p, x, EXACT)
-
-
-def _convolved(node: Convolution, p: Mapping[str, Array], x: Array, precision: lax.Precision) -> Array:
+def _conv(node: Convolution, p: Mapping[str, Array], x: Array, precision: lax.Precision = EXACT) -> Array:
     y = lax.conv_general_dilated(
         x, p["weight"], window_strides=node.stride, padding=node.pads(x.shape[1:]), rhs_dilation=node.dilation,
         feature_group_count=node.groups, precision=precision,
@@ -72,10 +64,10 @@ LAYERS: Layers = {
     "Dropout": lambda node, p, x: x * p["mask"] if "mask" in p else x,
 }
 
-_ROUNDED_CONV = rounded(partial(_convolved, precision=lax.Precision.DEFAULT))
+_ROUNDED_CONV = rounded(partial(_conv, precision=lax.Precision.DEFAULT))
 # the same with products in bfloat16
 ROUNDED: Layers = {
-    **LAYERS, "Linear": rounded(partial(_multiplied, precision=lax.Precision.DEFAULT)),
+    **LAYERS, "Linear": rounded(partial(_linear, precision=lax.Precision.DEFAULT)),
     "Conv1d": _ROUNDED_CONV, "Conv2d": _ROUNDED_CONV,
 }
 

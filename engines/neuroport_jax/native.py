@@ -44,11 +44,11 @@ HEADER = "xla/ffi/api/c_api.h"
 @cache
 def available() -> bool:
     """Whether this process can compile such functions, and this jaxlib's interface is the one that is known here."""
-    return all(find_spec(name) is not None for name in ("numba", "llvmlite")) and _functions() is not None
+    return all(find_spec(name) is not None for name in ("numba", "llvmlite")) and functions() is not None
 
 
 @cache
-def _functions() -> tuple[str, ...] | None:
+def functions() -> tuple[str, ...] | None:
     """The functions of XLA_FFI_Api in the order in which this jaxlib lays them out; None where nobody knows."""
     try:
         text = (Path(jax.ffi.include_dir()) / HEADER).read_text(encoding="utf-8")

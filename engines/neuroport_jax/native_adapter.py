@@ -23,7 +23,7 @@ from numba import carray, cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from neuroport_jax.native import API_HEAD, ASKED, Call, _functions, capsule
+from neuroport_jax.native import API_HEAD, ASKED, Call, capsule, functions
 
 KEPT = folder() is not None
 Kind = tuple[str, int, int, str]  # "argument" or "result", its place, its axes, its dtype
@@ -271,7 +271,7 @@ def _trampoline(name: str, work: int) -> int:
     builder = ir.IRBuilder(function.append_basic_block())
     kind = ir.FunctionType(word, [word] * 4).as_pointer()
     target = builder.inttoptr(ir.Constant(word, serve.address), kind)
-    names = _functions() or ()
+    names = functions() or ()
     places = sum(API_HEAD + names.index(one) << 8 * number for number, one in enumerate(ASKED))
     own = [ir.Constant(word, value) for value in (work, take.address, places)]
     builder.ret(builder.call(target, [function.args[0], *own]))

@@ -33,6 +33,7 @@ from neuroport_loops.population_source import (
     supports,
 )
 
+from neuroport.dynamics.trace import recorded
 from neuroport.model.layers import Linear, Scale
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Loop, Stepped
@@ -71,7 +72,7 @@ def native_forward(
 ) -> tuple[Carry, Named, dict[str, Named], dict[tuple[str, str], Array]]:
     """All steps forward: last carry, outputs (T, B, *shape), cuts, records."""
     run = partial(_cycle_forward, bfloat16) if isinstance(segment, Loop) else _population_forward
-    sources = {(name, what): (name, "cut.v" if what == "v_pre" else f"s.{what}")
+    sources = {(name, what): (name, recorded(what))
                for name, what in record if what != "spikes"}
     kept = [(name, f"cut.{key}") for name, keys in keep.items() for key in keys]
     after, outputs, made = run(program, segment, arrays, carry, given, list(dict.fromkeys([*kept, *sources.values()])))

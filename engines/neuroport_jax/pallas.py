@@ -23,6 +23,7 @@ from jax.experimental.pallas import triton
 
 from neuroport.dynamics.ops import Table
 from neuroport.dynamics.printer import python_function
+from neuroport.dynamics.trace import recorded
 from neuroport.program.bound import BoundNeuron
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
@@ -158,7 +159,7 @@ def kernel_forward(
     wanted = [what for _, what in record if what != "spikes"]
     last = {field: f"last.{field}" for field in bound.state}
     put = {"out": "out", **{f"cut.{field}": f"cut.{field}" for field in kept},
-           **{_of_record(what): f"record.{what}" for what in wanted}}
+           **{recorded(what): f"record.{what}" for what in wanted}}
 
     def body(block: Block, refs: dict[str, Any]) -> None:
         c = _coefficients(block, traced.coefficients, refs)
@@ -249,10 +250,6 @@ def kernel_backward(
 
 def _layout(bound: BoundNeuron, x: Array) -> Layout:
     return Layout(x.shape[0], x.shape[1], bound.shape, x.dtype)
-
-
-def _of_record(what: str) -> str:
-    return "cut.v" if what == "v_pre" else f"s.{what}"
 
 
 def _coefficients(block: Block, names: Sequence[str], refs: Mapping[str, Any]) -> Named:

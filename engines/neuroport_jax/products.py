@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from neuroport_jax.layers import EXACT
 from neuroport_jax.native import Call, available
 from neuroport_jax.native_call import MOST, Outline, call
 from neuroport_jax.precision import bfloat16
@@ -23,7 +24,6 @@ LARGE = 2**22  # multiplications below which a plain product is as good
 DENSE = 0.15  # share of events above which the dense product is cheaper
 ROWS = 64  # grain of work for a thread
 EVENTS = "neuroport_jax.native_events"
-EXACT = lax.Precision.HIGHEST
 
 
 class Events(NamedTuple):

@@ -72,8 +72,17 @@ def of_weights(
     events = Events.of(x, arena, rounded)
     if rounded:
         x, dy = x if events is not None else operand(x, arena), operand(dy, arena)
-    found["weight"] = dense(dy.t(), x.t(), arena) if events is None else events.outer(dy)
+    found["weight"] = _outer(dy, events, x, arena)
     return found
+
+
+def _outer(dy: Tensor, kept: Events | Bits | None, x: Tensor | None, arena: Arena) -> Tensor:
+    """dW (N, K) = dy^T x, from dy (M, N), with x as what was kept of it; itself where nothing was."""
+    if isinstance(kept, Events):
+        return kept.outer(dy)
+    rows = x if kept is None else kept.dense(arena)
+    assert rows is not None
+    return dense(dy.t(), rows.t(), arena)
 
 
 class Events:
@@ -221,10 +230,8 @@ class _Linear(torch.autograd.Function):
         dy = operand(dy, ctx.arena) if ctx.rounded else dy
         if ctx.needs_input_grad[0]:
             dx = dense(dy, weight.t(), ctx.arena)
-        if ctx.needs_input_grad[1] and isinstance(ctx.kept, Events):
-            dw = ctx.kept.outer(dy)
-        elif ctx.needs_input_grad[1]:
-            dw = dense(dy.t(), (x[0] if x else ctx.kept.dense(ctx.arena)).t(), ctx.arena)
+        if ctx.needs_input_grad[1]:
+            dw = _outer(dy, ctx.kept, x[0] if x else None, ctx.arena)
         return dx, dw, db, None, None, None
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
+from neuroport_loops.loop_source import parts_of
 
 from neuroport.model.layers import Dropout, Linear
 from neuroport.model.nodes import Input
@@ -63,28 +64,21 @@ class Compiled:
 
     def _loop(self, segment: Stepped, fused: bool) -> TimeLoop:
         """A generated kernel where there is one for this device and these nodes, else the plain loop."""
-        written_in = language(self.device) if fused else None
-        if written_in == "numba":
-            from neuroport_loops.loop_source import parts_of
-
+        parts = parts_of(self.program, segment) if fused else None
+        if parts is not None and self.written_in == "numba":
             from neuroport_torch.kernels.loop import FusedLoop
             from neuroport_torch.kernels.population import PopulationLoop
 
-            parts = parts_of(self.program, segment)
-            if parts is not None and isinstance(segment, Population):
+            if isinstance(segment, Population):
                 return PopulationLoop(self.program.neurons[segment.nodes[0]], self.dtype)
-            if parts is not None:
-                return FusedLoop(self.program, segment, parts, self.dtype, self.rounded)
-        if written_in == "triton":
-            from neuroport_loops.loop_source import parts_of
-
+            return FusedLoop(self.program, segment, parts, self.dtype, self.rounded)
+        if parts is not None and self.written_in == "triton":
             from neuroport_torch.kernels.triton_loop import TritonLoop, fits
             from neuroport_torch.kernels.triton_population import TritonPopulation
 
-            parts = parts_of(self.program, segment)
-            if parts is not None and isinstance(segment, Population):
+            if isinstance(segment, Population):
                 return TritonPopulation(self.program.neurons[segment.nodes[0]], self.dtype)
-            if parts is not None and fits(self.program, segment):
+            if fits(self.program, segment):
                 return TritonLoop(self.program, segment, parts, self.dtype, self.rounded)
         return EagerLoop(self.program, segment, self.table, self.layers)
 

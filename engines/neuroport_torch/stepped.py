@@ -20,10 +20,9 @@ from neuroport.model.layers import Linear
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, of_lines, reached, with_lines
-from neuroport_torch import products
 from neuroport_torch.arena import Arena
 from neuroport_torch.layers import ROUNDED, Layer, sum_to
-from neuroport_torch.products import of_weights
+from neuroport_torch.products import Bits, of_weights
 
 Tensor = torch.Tensor
 Tensors = dict[str, Tensor]
@@ -167,7 +166,7 @@ class _Segment(torch.autograd.Function):
         ctx.cut_names = [(name, key) for name, own in cuts.items() for key in own]
         given, outputs = _read_again(call)
         ctx.kept = [key for key in call.names if key[0] != "given" or key[1] in given]
-        bits = {name: products.Bits.of(found["y", name].flatten(0, 1).flatten(1)) for name in outputs
+        bits = {name: Bits.of(found["y", name].flatten(0, 1).flatten(1)) for name in outputs
                 if call.program.neurons.get(name) and found["y", name].device.type == "cpu"}
         ctx.bits = {name: spikes for name, spikes in bits.items() if spikes is not None}
         ctx.kept_outputs = [("y", name) for name in outputs if name not in ctx.bits]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from neuroport.cli.options import Device, Imports, Json, Quiet, any_files, described_files, engine_lists
-from neuroport.cli.output import console, nothing_else, print_json
+from neuroport.cli.output import console, nothing_else, print_json, teller
 from neuroport.runtime.imports import import_first
 
 
@@ -52,7 +52,6 @@ def bench(
     from neuroport.errors import Invalid, Problem
     from neuroport.model.training import Experiment
 
-    errors = console(stderr=True)
     with nothing_else(), tempfile.TemporaryDirectory() as folder:
         if experiment is not None and size is not None:
             wrong = f"is given beside the experiment {experiment}"
@@ -67,7 +66,7 @@ def bench(
             about = f"built-in workload {name}: {one.about}, {one.steps} steps, batch {one.batch}, random spikes"
         else:
             described, about = Experiment.load(experiment), f"experiment {experiment}"
-        say = (lambda sentence: None) if quiet else (lambda sentence: errors.print(sentence, style="dim", markup=False))
+        say = teller(quiet)
         names = None if engines is None else engines.split(",")
         found = measured(described, names, _several(precision), rounds, device, about, imports or (), quiet, say)
         if picture is not None:

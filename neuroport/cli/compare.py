@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from neuroport.cli.options import Device, Experiment, Imports, Json, Quiet, any_files, engine_lists
-from neuroport.cli.output import console, nothing_else, print_json
+from neuroport.cli.output import console, nothing_else, print_json, teller
 from neuroport.runtime.imports import import_first
 
 
@@ -40,13 +40,12 @@ def compare(
     from neuroport.model.training import Experiment
     from neuroport.runtime.overrides import overridden
 
-    errors = console(stderr=True)
     with nothing_else():
         if picture is not None:
             check_picture(picture)
         import_first(imports)
         described = overridden(Experiment.load(experiment), epochs, seed)
-        say = (lambda sentence: None) if quiet else (lambda sentence: errors.print(sentence, style="dim", markup=False))
+        say = teller(quiet)
         found = compared(described, engines.split(","), seeds, full, device, out, imports or (), quiet, say)
         if picture is not None:
             write_picture(screen(found), picture, f"neuroport compare {experiment} --engines {engines}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,12 @@ def console(stderr: bool = False) -> Console:
 
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, highlight=False, width=None if terminal else WIDTH)
+
+
+def teller(quiet: bool) -> Callable[[str], None]:
+    """Tells people how far a command is, on standard error; nothing where they asked for quiet."""
+    errors = console(stderr=True)
+    return (lambda sentence: None) if quiet else (lambda sentence: errors.print(sentence, style="dim", markup=False))
 
 
 def plain_warnings() -> None:

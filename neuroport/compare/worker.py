@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from neuroport import registry
 from neuroport.compare.probe import Steps, first_steps, probe
 from neuroport.compare.processes import Lap, Ready, Share, Task, Trained, Trial, write_traces
+from neuroport.data.splits import Splits
+from neuroport.engine.base import Engine
 from neuroport.errors import NeuroportError
 from neuroport.model.training import Experiment
 from neuroport.runtime.callbacks import Callback, Plan
@@ -37,12 +39,7 @@ if TYPE_CHECKING:
 
 def work(task: Task) -> Share:
     """The probe, the first steps and the trainings that a task asks for."""
-    import_first(task.imports)
-    experiment = Experiment.parse(task.experiment)
-    data = load_data(experiment)
-    check_fit(experiment, data)
-    engine = registry.engine(task.engine)
-    device = task.device or engine.devices()[0]
+    experiment, data, engine, device = _begun(task)
     able = engine.capabilities(device).precisions
     write_traces(task.traces, probe(experiment, data, task.engine, task.device))
     if task.plain and "float32" in able:
@@ -56,6 +53,16 @@ def work(task: Task) -> Share:
     return Share(task.engine, device, able[0], engine.versions(), losses, seconds, trainings, peak_memory())
 
 
+def _begun(asked: Task | Trial) -> tuple[Experiment, Splits, Engine, str]:
+    """What every answer begins with: the experiment, its data, the engine and its device."""
+    import_first(asked.imports)
+    experiment = Experiment.parse(asked.experiment)
+    data = load_data(experiment)
+    check_fit(experiment, data)
+    engine = registry.engine(asked.engine)
+    return experiment, data, engine, asked.device or engine.devices()[0]
+
+
 class Timed:
     """An engine's part in a measurement of speed: prepared once, then asked for laps."""
 
@@ -63,12 +70,7 @@ class Timed:
 
     def prepare(self, trial: Trial) -> Ready:
         """Record the probe, and warm up."""
-        import_first(trial.imports)
-        experiment = Experiment.parse(trial.experiment)
-        data = load_data(experiment)
-        check_fit(experiment, data)
-        engine = registry.engine(trial.engine)
-        device = trial.device or engine.devices()[0]
+        experiment, data, engine, device = _begun(trial)
         precision = trial.precision or engine.capabilities(device).precisions[0]
         if not trial.warmup:
             write_traces(trial.traces, probe(experiment, data, trial.engine, trial.device, trial.precision))

@@ -109,3 +109,8 @@ def trace(
 
 def _nodes(tape: Tape, values: Mapping[str, Any]) -> dict[str, Node]:
     return {key: value if isinstance(value, Node) else tape.constant(value) for key, value in values.items()}
+
+
+def recorded(what: str) -> str:
+    """A recorded variable's name in the graphs: "v_pre" stands in the cut, a state in the state after the step."""
+    return "cut.v" if what == "v_pre" else f"s.{what}"

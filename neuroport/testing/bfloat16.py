@@ -9,8 +9,9 @@ from neuroport.engine.base import Options, Trainable
 from neuroport.testing.base import Kit
 from neuroport.testing.cases import CASES, Case
 from neuroport.testing.clear import Clear, clear
+from neuroport.testing.norm_tier import same_activity
 from neuroport.testing.subject import Subject, arrays, reference, skip
-from neuroport.testing.tiers import LOSSES, ROUNDED_GRADIENTS, VOLTAGES, distance, equal, flat, near
+from neuroport.testing.tiers import LOSSES, ROUNDED_GRADIENTS, distance, near
 
 PRECISION = "bfloat16"
 # every place that a product has: ahead, in a cycle, in its reverse, over images, behind delays and dropout
@@ -43,11 +44,7 @@ class RoundedProducts(Kit):
         executable = subject.executable(case.build(subject.dt), case.taught(subject.dt), PRECISION)
         state = executable.init_state(subject.batch(case.batch))
         found = executable.run(executable.load(of.parameters), state, of.inputs, of.record)
-        traces, expected = flat(found.records), flat(of.result.records)
-        spikes = [name for name in expected if name.endswith(".spikes")]
-        equal({name: traces[name] for name in spikes}, {name: expected[name] for name in spikes}, case.name)
-        near(traces, expected, VOLTAGES, case.name)
-        near(arrays(found.outputs), arrays(of.result.outputs), VOLTAGES, "outputs")
+        same_activity(found, of.result, case.name)
         narrow = [name for name, value in arrays(found.outputs).items() if value.dtype.itemsize < 4]
         assert not narrow, f"results are float32 or more, not {narrow}"
 

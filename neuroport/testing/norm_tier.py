@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from neuroport.engine.base import Options, Trainable
+from neuroport.engine.base import Options, RunResult, Trainable
 from neuroport.testing.base import Kit
 from neuroport.testing.cases import CASES, Case
 from neuroport.testing.clear import MARGIN, Clear, clear, watching
@@ -18,6 +18,15 @@ Report = Callable[[str, object], None]
 # cases that differ in their gradients alone need not run twice
 RUN = [case for case in CASES if case.forward]
 CONTINUED = [case for case in CASES if case.name in ("ALIF, recurrent", "delays", "Delay nodes", "Spyx")]
+
+
+def same_activity(found: RunResult, reference: RunResult, name: str) -> None:
+    """Records and outputs of two runs: spikes exactly, everything else in norm."""
+    traces, expected = flat(found.records), flat(reference.records)
+    spikes = [name for name in expected if name.endswith(".spikes")]
+    equal({name: traces[name] for name in spikes}, {name: expected[name] for name in spikes}, name)
+    near(traces, expected, VOLTAGES, name)
+    near(arrays(found.outputs), arrays(reference.outputs), VOLTAGES, "outputs")
 
 
 def compare_activity(subject: Subject, case: Case, report: Report) -> None:
@@ -31,11 +40,7 @@ def compare_activity(subject: Subject, case: Case, report: Report) -> None:
     of = _clear(subject, case, snapped, report)
     state = executable.init_state(subject.batch(case.batch))
     found = executable.run(executable.load(of.parameters), state, of.inputs, of.record)
-    traces, expected = flat(found.records), flat(of.result.records)
-    spikes = [name for name in expected if name.endswith(".spikes")]
-    equal({name: traces[name] for name in spikes}, {name: expected[name] for name in spikes}, case.name)
-    near(traces, expected, VOLTAGES, case.name)
-    near(arrays(found.outputs), arrays(of.result.outputs), VOLTAGES, "outputs")
+    same_activity(found, of.result, case.name)
     near(arrays(found.state), arrays(of.result.state), VOLTAGES, "state after the run")
     subject.show(model)
 

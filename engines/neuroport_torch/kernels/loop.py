@@ -12,6 +12,7 @@ from neuroport_loops.load import load
 from neuroport_loops.loop_source import GROUP, TILE_COLUMNS, Key, Part, Source, forward_source, reverse_source
 from torch.nn import functional
 
+from neuroport.dynamics.trace import recorded
 from neuroport.model.layers import Scale
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Stepped
@@ -52,7 +53,7 @@ class FusedLoop:
     ) -> Ran:
         example = next(iter(given.values()))
         steps, batch = example.shape[:2]
-        sources = {(name, what): (name, "cut.v" if what == "v_pre" else f"s.{what}")
+        sources = {(name, what): (name, recorded(what))
                    for name, what in record if what != "spikes"}
         written = [(name, full(key)) for name, keys in keep.items() for key in keys] + list(sources.values())
         written = list(dict.fromkeys(written))

@@ -11,6 +11,7 @@ import torch
 from neuroport_loops.load import load
 from neuroport_loops.population_source import BLOCK, is_bit, population_forward, population_reverse
 
+from neuroport.dynamics.trace import recorded
 from neuroport.program.bound import BoundNeuron
 from neuroport.program.stepping import Arrays
 from neuroport_torch.arena import Arena
@@ -72,7 +73,7 @@ class PopulationLoop:
     ) -> Ran:
         x = given[self.name]
         kept = keep[self.name]
-        sources = {what: self._source(what) for _, what in record if what != "spikes"}
+        sources = {what: recorded(what) for _, what in record if what != "spikes"}
         written = tuple(dict.fromkeys([full(key) for key in kept] + list(sources.values())))
 
         out = arena.empty(tuple(x.shape), x.dtype, x.device)
@@ -86,11 +87,6 @@ class PopulationLoop:
             {(self.name, what): out if what == "spikes" else made[sources[what]] for _, what in record},
             {f"{self.name}.{key}": value for key, value in zip(self.traced.state, after, strict=True)},
         )
-
-    @staticmethod
-    def _source(what: str) -> str:
-        """Where a recorded variable stands: "v_pre" in the cut, states in the state after the step."""
-        return "cut.v" if what == "v_pre" else f"s.{what}"
 
     def reverse(self, arrays: Arrays, past: Past, cotangents: Tensors, masks: Tensors, arena: Arena) -> Reversed:
         traced, g = self.traced, cotangents[self.name]
