@@ -43,7 +43,7 @@ from neuroport_jax.layers import layers
 from neuroport_jax.native import Call, available
 from neuroport_jax.native_call import Outline, call
 from neuroport_jax.precision import bfloat16 as to_bfloat16
-from neuroport_jax.products import of_weight, worthwhile
+from neuroport_jax.products import in_lanes, of_weight, worthwhile
 from neuroport_jax.stepped import Given, of_weights, unbroadcast
 
 Array = jax.Array
@@ -276,7 +276,7 @@ def _constants(
             weight = to_bfloat16(given["weight"]) if bfloat16 else given["weight"]
             padded = jnp.pad(weight, ((0, 0), (0, -weight.shape[1] % TILE_COLUMNS)))
             chunks = padded.reshape(len(weight), -1, TILE_COLUMNS).swapaxes(0, 1)
-            found["chunks", name], found["weight_t", name] = chunks, weight.T
+            found["chunks", name], found["rows", name] = chunks, in_lanes(weight)
             found["bias", name] = given["bias"].reshape(-1) if "bias" in given else jnp.zeros(len(weight), dtype)
         else:
             factor = given.get("scale", node.scale) if isinstance(node, Scale) else given.get("mask", 1.0)

@@ -113,15 +113,20 @@ def _listed(x: Array, bits: Array, events: Events, rounded: bool) -> Events:
 
 
 def _times(events: Events, weight: Array, bias: Array, rows: int) -> Array:
-    from neuroport_loops.lanes import LANES  # needs numba
-
-    columns, terms = weight.shape
-    padded = jnp.pad(weight, ((0, -columns % LANES), (0, 0)))
-    chunks = padded.reshape(-1, LANES, terms).swapaxes(1, 2).reshape(-1, LANES)
+    columns, chunks = len(weight), in_lanes(weight)
+    chunks = chunks.reshape(-1, chunks.shape[2])
     order = ("chunks", "bias", "start", "index", "value", "binary", "y")
     return call(Call(EVENTS, "times", ("lo", "hi"), order, ROWS), rows, {
         "chunks": chunks, "bias": bias, "start": events.start, "index": events.index, "value": events.value,
         "binary": events.binary}, {"y": Outline((rows, columns), weight.dtype)}, {})["y"]
+
+
+def in_lanes(weight: Array) -> Array:
+    """W (N, K) as (N / LANES, K, LANES), with zeros at its end."""
+    from neuroport_loops.lanes import LANES  # needs numba
+
+    padded = jnp.pad(weight, ((0, -len(weight) % LANES), (0, 0)))
+    return padded.reshape(-1, LANES, weight.shape[1]).swapaxes(1, 2)
 
 
 def _outer(events: Events, dy: Array, terms: int) -> Array:

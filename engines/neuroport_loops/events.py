@@ -42,6 +42,16 @@ def mark(x, lo, hi, bits, count):
 
 
 @kept
+def count(bits, lo, hi, found):
+    """How many are marked in rows lo to hi: bits (M, words of 64), found (M,)."""
+    for m in range(lo, hi):
+        n = 0
+        for w in range(bits.shape[1]):
+            n += how_many(bits[m, w])
+        found[m] = n
+
+
+@kept
 def enumerate_bits(bits, start, lo, hi, index):
     """The columns that are marked in rows lo to hi: index (events,); start (M + 1,), where each row's lie there."""
     for m in range(lo, hi):
@@ -52,6 +62,26 @@ def enumerate_bits(bits, start, lo, hi, index):
                 index[at] = w * 64 + lowest(word)
                 at += 1
                 word &= word - np.uint64(1)
+
+
+@kept
+def find(x, first, width, index):
+    """The places of what is not zero in x[first : first + width]: index (width,). How many; whether all are 1."""
+    n, others, whole = 0, False, width // 64
+    for w in range(whole):
+        word, ones = marks(x, first + w * 64)
+        others |= word != ones
+        while word:
+            index[n] = w * 64 + lowest(word)
+            n += 1
+            word &= word - np.uint64(1)
+    for j in range(whole * 64, width):
+        xj = x[first + j]
+        if xj != 0:
+            index[n] = j
+            n += 1
+            others |= xj != 1
+    return n, not others
 
 
 @kept
@@ -76,7 +106,7 @@ def gather(start, index, value, chunks, bias, y, lo, hi):
             row = y[m, c * LANES : (c + 1) * LANES]
             for o in range(len(b)):
                 sums[o] = b[o]
-            add_rows(sums, chunk, index, value, start[m], start[m + 1])
+            add_rows(sums, 0, chunk, index, value, start[m], start[m + 1])
             for o in range(len(row)):
                 row[o] = sums[o]
 
@@ -133,7 +163,7 @@ def scatter(place, order, value, dy, dw, lo, hi):
             at = place[s]
             for j in range(k):
                 if at[j] < at[j + 1]:
-                    add_rows(chunk[j], part, order, value, at[j], at[j + 1])
+                    add_rows(chunk[j], 0, part, order, value, at[j], at[j + 1])
         for j in range(0, k, 16):  # a few at a time, so that neither side leaves the first cache
             for o in range(width):
                 row = dw[first + o]

@@ -82,10 +82,13 @@ def round_lanes(typing: Any, values: Any, into: Any, first: Any) -> Any:
 
 
 @intrinsic
-def add_rows(typing: Any, sums: Any, rows: Any, index: Any, value: Any, first: Any, last: Any) -> Any:
-    """sums[:LANES] += rows[index[i]], in the order of i = first .. last; times value[i], unless value is None.
+def add_rows(
+    typing: Any, sums: Any, place: Any, rows: Any, index: Any, value: Any, first: Any, last: Any
+) -> Any:
+    """sums[place : place + LANES] += rows[index[i]], in the order of i = first .. last; times value[i], unless value
+    is None.
 
-    sums: (LANES,). rows: (M, LANES). The sums stay in registers from the first row to the last.
+    rows: (M, LANES). The sums stay in registers from the first row to the last.
     """
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -93,17 +96,17 @@ def add_rows(typing: Any, sums: Any, rows: Any, index: Any, value: Any, first: A
             return context.make_array(signature.args[place])(context, builder, arguments[place]).data
 
         vector, size = ir.VectorType(context.get_data_type(sums.dtype), LANES), _size(sums.dtype)
-        into = builder.bitcast(data(0), vector.as_pointer())
+        into = builder.bitcast(builder.gep(data(0), [arguments[1]]), vector.as_pointer())
         total = cgutils.alloca_once(builder, vector)
         builder.store(builder.load(into, align=size), total)
         step = ir.Constant(WORD, 1)
-        with cgutils.for_range_slice(builder, arguments[4], arguments[5], step, WORD) as (at, _):
-            row = context.cast(builder, builder.load(builder.gep(data(2), [at])), index.dtype, types.intp)
-            place = builder.gep(data(1), [builder.mul(row, ir.Constant(WORD, LANES))])
-            term = builder.load(builder.bitcast(place, vector.as_pointer()), align=size)
+        with cgutils.for_range_slice(builder, arguments[5], arguments[6], step, WORD) as (at, _):
+            row = context.cast(builder, builder.load(builder.gep(data(3), [at])), index.dtype, types.intp)
+            begin = builder.gep(data(2), [builder.mul(row, ir.Constant(WORD, LANES))])
+            term = builder.load(builder.bitcast(begin, vector.as_pointer()), align=size)
             if weighted:
                 one = builder.insert_element(
-                    ir.Constant(vector, ir.Undefined), builder.load(builder.gep(data(3), [at])),
+                    ir.Constant(vector, ir.Undefined), builder.load(builder.gep(data(4), [at])),
                     ir.Constant(ir.IntType(32), 0))
                 same = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
                 term = builder.fmul(builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), same), term)
@@ -112,7 +115,24 @@ def add_rows(typing: Any, sums: Any, rows: Any, index: Any, value: Any, first: A
         return context.get_dummy_value()
 
     weighted = isinstance(value, types.Array)
-    return types.void(sums, rows, index, value, types.intp, types.intp), build
+    return types.void(sums, types.intp, rows, index, value, types.intp, types.intp), build
+
+
+@intrinsic
+def move_lanes(typing: Any, given: Any, first: Any, into: Any, place: Any) -> Any:
+    """into[place : place + LANES] = given[first : first + LANES]."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector, size = ir.VectorType(context.get_data_type(given.dtype), LANES), _size(given.dtype)
+
+        def at(number: int) -> Any:
+            data = context.make_array(signature.args[number])(context, builder, arguments[number]).data
+            return builder.bitcast(builder.gep(data, [arguments[number + 1]]), vector.as_pointer())
+
+        builder.store(builder.load(at(0), align=size), at(2), align=size)
+        return context.get_dummy_value()
+
+    return types.void(given, types.intp, into, types.intp), build
 
 
 TILE_ROWS, TILE_COLUMNS = 4, 16  # eight registers of sums of AVX2, and room for what is multiplied

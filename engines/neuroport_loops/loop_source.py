@@ -35,7 +35,11 @@ from neuroport_loops.population_source import (
     value,
 )
 
-TILES = "from neuroport_loops.lanes import multiply_tile\n\n"
+IMPORTS = """\
+from neuroport_loops.events import find
+from neuroport_loops.lanes import LANES, add_rows, multiply_tile
+
+"""
 TILE_ROWS, TILE_COLUMNS = 4, 16  # of ``multiply_tile``
 GROUP = 8  # samples: each row of weights that is fetched serves all of them
 Key = tuple[str, ...]
@@ -176,7 +180,7 @@ class _Writer(Arguments):
     def function(self, name: str, dtype: str, top: Sequence[str], gather: str, body: str, cache: bool) -> Source:
         """The whole function, from what is allocated once, done once a group, and done at each step."""
         own = [self.number[part.name] for part in self.parts]
-        text = header(dtype) + TILES + ROUNDING * self.rounded + DECORATOR.format(cache=cache)
+        text = header(dtype) + IMPORTS + ROUNDING * self.rounded + DECORATOR.format(cache=cache)
         sizes = [f"m_{n}" for n in own] + [f"k_{n}" for n in own]
         text += f"def {name}({', '.join(['steps', 'lo', 'hi', *sizes, *self.arguments.values()])}):\n"
         text += block(top, 1) if top else ""
@@ -213,8 +217,9 @@ def forward_source(
 
     m, k: widths of what leaves and enters each node. given: nodes that something outside feeds. written: (node,
     "cut.NAME" | "s.NAME" | "b.NUMBER"), kept at each step. Arguments by key: y, given, w (T, M), of bits uint32 (T /
-    32, M); line (delay, M); lags (K,); s (M,), overwritten by the state after the run; c (width,); weight_t (K, N);
-    bias (N,); factor (M,). rounded: what a product reads is rounded to bfloat16; its matrix comes so.
+    32, M); line (delay, M); lags (K,); s (M,), overwritten by the state after the run; c (width,); rows (N / LANES, K,
+    LANES), those of W^T with zeros at their end; bias (N,); factor (M,). rounded: what a product reads is rounded to
+    bfloat16; its matrix comes so.
     """
     w = _Writer(parts, edges, given, rounded)
     top: list[str] = []
@@ -230,6 +235,8 @@ def forward_source(
         elif part.kind == "product":
             once, rounding = w.operand(f"x_{n}")
             top += [f"x_{n} = np.empty({GROUP} * k_{n}, real)", *once]
+            top += [f"index_{n}, value_{n} = np.empty(k_{n}, np.int32), np.empty(k_{n}, real)",
+                    f"sums_{n} = np.empty(len({w.argument('rows', part.name)}) * LANES, real)"]
             steps += block(f"{lanes}\n    x_{n}[j] = {x}\n" + rounding + _product(w, part), 3)
         else:
             allocated, text, places = _neuron_forward(w, part, x, [what for name, what in written if name == part.name])
@@ -241,21 +248,22 @@ def forward_source(
 
 def _product(w: _Writer, part: Part) -> str:
     """y_t = x W^T + b: a row of weights for each input that is not zero, as spikes mostly are."""
-    n = w.number[part.name]
+    n, rows = w.number[part.name], w.argument("rows", part.name)
     return f"""\
-y_t[:] = zero
-for i in range(k_{n}):
-    row = {w.argument('weight_t', part.name)}[i]
-    for g in range(last - first):
-        xi = x_{n}[g * k_{n} + i]
-        if xi != zero:
-            into = y_t[g * m_{n} : (g + 1) * m_{n}]
-            for j in range(m_{n}):
-                into[j] += xi * row[j]
 for g in range(last - first):
+    count, ones = find(x_{n}, g * k_{n}, k_{n}, index_{n})
+    sums_{n}[:] = zero
+    if ones:
+        for c in range(len({rows})):
+            add_rows(sums_{n}, c * LANES, {rows}[c], index_{n}, None, 0, count)
+    else:
+        for i in range(count):
+            value_{n}[i] = x_{n}[g * k_{n} + index_{n}[i]]
+        for c in range(len({rows})):
+            add_rows(sums_{n}, c * LANES, {rows}[c], index_{n}, value_{n}, 0, count)
     into = y_t[g * m_{n} : (g + 1) * m_{n}]
     for j in range(m_{n}):
-        into[j] += {w.argument('bias', part.name)}[j]
+        into[j] = sums_{n}[j] + {w.argument('bias', part.name)}[j]
 """
 
 

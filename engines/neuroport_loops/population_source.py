@@ -111,7 +111,18 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache
     per_step = ["xt = x[t, start:stop]", "ot = out[t, start:stop]"]
     per_step += [f"t_{target(name)} = {target(name)}[{row_at(name)}, start:stop]" for name in written]
     per_step += [FLAG] * any(map(is_bit, written))
-    places = {"x": "xt[j]", **{f"c.{name}": f"k_{name}[j]" for name in coefficients},
+    text = header(dtype) + DECORATOR.format(cache=cache)
+    text += f"def forward({', '.join(['steps', 'width', 'lo', 'hi', 'x', 'out', *arguments])}):\n"
+    text += block(_blocks(coefficients), 1)
+    text += block([f"v_{name} = s_{name}[start:stop]" for name in traced.state], 2)
+    text += block(["for t in range(steps):"], 2) + block(per_step, 3)
+    text += block("for j in range(stop - start):", 3) + block(forward_lane(traced, written), 4)
+    return text
+
+
+def forward_lane(traced: Traced, written: Sequence[str]) -> list[str]:
+    """The statements of one step at lane j: from coefficients k_*, states v_* and xt to v_*, ot and t_w_*."""
+    places = {"x": "xt[j]", **{f"c.{name}": f"k_{name}[j]" for name in traced.coefficients},
               **{f"s.{name}": f"v_{name}[j]" for name in traced.state}}
     body = loads(traced.before.inputs, places)
     body += loads((name for name in traced.after.inputs if name.startswith("c.") and name not in traced.before.inputs),
@@ -124,13 +135,7 @@ def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache
     for name in written:
         source = input_name(name) if name.startswith("cut.") else value(traced.after.outputs[name])
         body.append(put(name, f"t_{target(name)}", source))
-    text = header(dtype) + DECORATOR.format(cache=cache)
-    text += f"def forward({', '.join(['steps', 'width', 'lo', 'hi', 'x', 'out', *arguments])}):\n"
-    text += block(_blocks(coefficients), 1)
-    text += block([f"v_{name} = s_{name}[start:stop]" for name in traced.state], 2)
-    text += block(["for t in range(steps):"], 2) + block(per_step, 3)
-    text += block("for j in range(stop - start):", 3) + block(body, 4)
-    return text
+    return body
 
 
 def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -17,13 +18,14 @@ from neuroport.program.noise import keep, stream_of
 from neuroport.program.schedule import Population, Stepped
 from neuroport.program.stepping import Arrays
 from neuroport_torch import products
+from neuroport_torch.along import owing, taken_along
 from neuroport_torch.arena import Arena
 from neuroport_torch.eager import EagerLoop
 from neuroport_torch.exact import exact_in_bfloat16
 from neuroport_torch.layers import LAYERS, ROUNDED
-from neuroport_torch.marks import Marked
+from neuroport_torch.marks import Marked, Owed, Product
 from neuroport_torch.ops import table
-from neuroport_torch.stepped import TimeLoop, run_segment
+from neuroport_torch.stepped import Ran, TimeLoop, run_segment
 
 Tensor = torch.Tensor
 HAS_TRITON = find_spec("triton") is not None
@@ -61,6 +63,7 @@ class Compiled:
         self.loops: dict[Stepped, TimeLoop] = {
             segment: self._loop(segment, fused) for segment in program.segments if isinstance(segment, Stepped)
         }
+        self.along = taken_along(program) if fused and self.written_in == "numba" else {}
 
     def _loop(self, segment: Stepped, fused: bool) -> TimeLoop:
         """A generated kernel where there is one for this device and these nodes, else the plain loop."""
@@ -93,7 +96,7 @@ class Compiled:
     ) -> Activity:
         """Differentiable in the parameters. masks: of dropout. ways: filled with the way each product was taken.
         wanted: nodes whose outputs are asked for, None for all."""
-        runner = Runner(self, arena, dict(masks or {}), {} if ways is None else ways)
+        runner = Runner(self, arena, dict(masks or {}), {} if ways is None else ways, wanted)
         return execute(self.program, runner, parameters, state, inputs, record, wanted)
 
     def masks(self, noise: Noise | None) -> dict[str, Tensor]:
@@ -118,9 +121,13 @@ class Compiled:
 class Runner:
     """One run."""
 
-    def __init__(self, compiled: Compiled, arena: Arena, masks: dict[str, Tensor], ways: dict[str, str]):
+    def __init__(
+        self, compiled: Compiled, arena: Arena, masks: dict[str, Tensor], ways: dict[str, str],
+        wanted: Collection[str] | None,
+    ):
         self.compiled, self.program, self.arena = compiled, compiled.program, arena
-        self.masks, self.ways = masks, ways
+        self.masks, self.ways, self.wanted = masks, ways, wanted
+        self.owing = owing(compiled.along, wanted)
 
     def parallel(self, name: str, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         node, marks = self.program.node(name), None
@@ -129,14 +136,17 @@ class Runner:
                 return x
             x, marks = x.as_subclass(Tensor), x.marks
         rows = x.flatten(0, 1)
+        owed = Product() if name in self.owing else None
         if isinstance(node, Linear):
             y, way = products.linear(
                 rows, parameters["weight"], parameters.get("bias"), self.arena, self.compiled.rounded,
-                name in self.compiled.exact, marks)
+                name in self.compiled.exact, marks, owed)
             self.ways[name] = way
         else:
             y = self.compiled.layers[type(node).__name__].apply(node, parameters, rows)
         y = y.reshape(*x.shape[:2], *y.shape[1:])
+        if owed is not None and owed.arrays is not None:
+            return Owed.standing_for(owed, y)
         return y * self.masks[name] if name in self.masks else y
 
     def stepped(
@@ -144,7 +154,24 @@ class Runner:
         record: Records,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[tuple[str, str], Tensor]]:
         of = self.compiled
+        loop = of.loops[segment]
         return run_segment(
-            of.program, segment, of.loops[segment], of.table, of.layers, arrays, state, given, tuple(record),
-            self.masks, self.arena,
+            of.program, segment, loop, of.table, of.layers, arrays, state,
+            {name: x.as_subclass(Tensor) for name, x in given.items()}, tuple(record), self.masks, self.arena,
+            self._along(segment, loop, given, record),
         )
+
+    def _along(
+        self, segment: Stepped, loop: TimeLoop, given: Mapping[str, Tensor], record: Records
+    ) -> Callable[..., Ran] | None:
+        """A population's forward pass with the product before it and the marks after it, where it takes any along."""
+        (name, *_) = segment.nodes
+        plan, x = self.compiled.along.get(name), given.get(name)
+        if plan is None or x is None:
+            return None
+        kept = self.wanted is None or name in self.wanted or any(node == name for node, _ in record)
+        rows, leaving = x.shape[:2].numel(), self.program.leaving
+        large = all(rows * leaving[name][0] * leaving[reader][0] >= products.LARGE for reader in plan.readers)
+        marked = bool(plan.readers) and large and not kept
+        product = x.product if isinstance(x, Owed) else None
+        return partial(loop.forward, product=product, marked=marked) if marked or product is not None else None

@@ -7,7 +7,7 @@ the loop runs is a ``TimeLoop``: step by step in torch (``eager.py``), or a gene
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,7 +22,8 @@ from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, of_lines, reached, with_lines
 from neuroport_torch.arena import Arena
 from neuroport_torch.layers import ROUNDED, Layer, sum_to
-from neuroport_torch.products import Bits, of_weights
+from neuroport_torch.marks import Bits, Events, Marked
+from neuroport_torch.products import of_weights
 
 Tensor = torch.Tensor
 Tensors = dict[str, Tensor]
@@ -32,12 +33,16 @@ Record = tuple[str, str]
 
 @dataclass(frozen=True)
 class Ran:
-    """A loop's results over time (T, B, *shape): outputs, cuts by node, records; and the state after."""
+    """A loop's results over time (T, B, *shape): outputs, cuts by node, records; and the state after.
+
+    marks: of those outputs that are blank.
+    """
 
     outputs: Tensors
     cuts: Cuts
     records: dict[Record, Tensor]
     state: Tensors
+    marks: Mapping[str, Events | Bits] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ class Call:
     program: Program
     segment: Stepped
     loop: TimeLoop
+    run: Callable[..., Ran]
     table: Table
     layers: Mapping[str, Layer]
     numbers: Mapping[str, Mapping[str, float]]
@@ -95,6 +101,7 @@ class Call:
     keeping: bool
     names: tuple[tuple[str, ...], ...]
     results: list[tuple[Any, ...]] = field(default_factory=list)
+    marks: dict[str, Events | Bits] = field(default_factory=dict)
 
     @property
     def neurons(self) -> list[str]:
@@ -104,8 +111,12 @@ class Call:
 def run_segment(
     program: Program, segment: Stepped, loop: TimeLoop, table: Table, layers: Mapping[str, Layer], arrays: Arrays,
     state: Mapping[str, Tensor], given: Mapping[str, Tensor], record: tuple[Record, ...], masks: Tensors, arena: Arena,
+    run: Callable[..., Ran] | None = None,
 ) -> tuple[Tensors, Tensors, dict[Record, Tensor]]:
-    """Outputs by node, the state after, records; differentiable in given, coefficients and parameters."""
+    """Outputs by node, the state after, records; differentiable in given, coefficients and parameters.
+
+    run: in place of ``loop.forward``.
+    """
     numbers: dict[str, dict[str, float]] = {}
     named: dict[tuple[str, ...], Tensor] = {("given", name): value for name, value in given.items()}
     for name, coefficients in arrays.coefficients.items():
@@ -115,10 +126,12 @@ def run_segment(
         named.update({("p", name, key): value for key, value in own.items()})
     named.update({("s", key): state[key] for key in _state_names(program, segment)})
     keeping = torch.is_grad_enabled() and any(value.requires_grad for value in named.values())
-    call = Call(program, segment, loop, table, layers, numbers, record, masks, arena, keeping, tuple(named))
+    call = Call(program, segment, loop, run or loop.forward, table, layers, numbers, record, masks, arena, keeping,
+                tuple(named))
     found = dict(zip(call.results, _Segment.apply(call, *named.values()), strict=True)) if keeping else _forward(
         call, named)[0]
-    outputs = {key[1]: value for key, value in found.items() if key[0] == "y"}
+    outputs = {key[1]: Marked.standing_for(call.marks[key[1]], value) if key[1] in call.marks else value
+               for key, value in found.items() if key[0] == "y"}
     after = {key[1]: value for key, value in found.items() if key[0] == "s"}
     return outputs, after, {key[1]: value for key, value in found.items() if key[0] == "r"}
 
@@ -147,9 +160,10 @@ def _pick(named: Mapping[tuple[str, ...], Tensor], kind: str) -> Tensors:
 def _forward(call: Call, named: Mapping[tuple[str, ...], Tensor]) -> tuple[dict[tuple[Any, ...], Tensor], Cuts]:
     steps = call.loop.steps
     keep = {name: (*steps[name].saved, *steps[name].bits) if call.keeping else () for name in call.neurons}
-    ran = call.loop.forward(
+    ran = call.run(
         _arrays(call, named), _pick(named, "s"), _pick(named, "given"), keep, call.record, call.masks, call.arena
     )
+    call.marks.update(ran.marks)
     found: dict[tuple[Any, ...], Tensor] = {("y", name): value for name, value in ran.outputs.items()}
     found.update({("s", key): value for key, value in ran.state.items()})
     found.update({("r", key): value for key, value in ran.records.items()})

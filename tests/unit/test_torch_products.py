@@ -245,7 +245,6 @@ def _elsewhere(place):
 def trained(direct, model, training, steps, monkeypatch, precision="float32", rate=0.05):
     """Everything that a training reaches over staged bits, read directly or unpacked."""
     monkeypatch.setattr(products, "LARGE", 0)
-    monkeypatch.setattr(marked, "LARGE", 0)
     if not direct:
         monkeypatch.setattr(marked, "input_way", lambda *of: "unpacked: for comparison")
         monkeypatch.setattr(torch_training, "input_way", lambda *of: "unpacked: for comparison")

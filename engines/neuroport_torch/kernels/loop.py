@@ -21,6 +21,7 @@ from neuroport.program.wires import delayed
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.population import as_array, flat, full, over_time, place_for, written_over
 from neuroport_torch.kernels.threads import over
+from neuroport_torch.marks import in_lanes
 from neuroport_torch.precision import bfloat16
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 
@@ -126,13 +127,8 @@ class FusedLoop:
         for part in self.parts:
             node, own = self.program.node(part.name), arrays.parameters.get(part.name, {})
             if part.kind == "product":
-                weight = self._operand(own["weight"].detach())
-                found["weight", part.name] = weight.contiguous()
-                found["weight_t", part.name] = weight.t().contiguous()
-                if example.device.type == "cpu":
-                    padded = functional.pad(weight, (0, -weight.shape[1] % TILE_COLUMNS))
-                    found["chunks", part.name] = padded.view(
-                        len(weight), -1, TILE_COLUMNS).transpose(0, 1).contiguous()
+                weight = own["weight"].detach()
+                found |= {(key, part.name): value for key, value in self._matrices(weight).items()}
                 found["bias", part.name] = flat(own["bias"]) if "bias" in own else example.new_zeros(len(weight))
             elif part.kind == "factor":
                 found["factor", part.name] = self._factor(node, own, masks.get(part.name), part.name, example)
@@ -142,9 +138,12 @@ class FusedLoop:
         (edge,) = (edge for edge in self.segment.internal if edge.key == key and edge.lags is not None)
         return flat(torch.as_tensor(edge.lags.steps, device=device).expand(self.program.leaving[edge.source]))
 
-    def _operand(self, weight: Tensor) -> Tensor:
-        """A matrix as the kernel's products take it."""
-        return bfloat16(weight) if self.rounded else weight
+    def _matrices(self, weight: Tensor) -> Tensors:
+        """A product's weights as the kernels read them, forward and in reverse."""
+        weight = bfloat16(weight) if self.rounded else weight
+        padded = functional.pad(weight, (0, -weight.shape[1] % TILE_COLUMNS))
+        chunks = padded.view(len(weight), -1, TILE_COLUMNS).transpose(0, 1).contiguous()
+        return {"rows": in_lanes(weight), "chunks": chunks}
 
     def _factor(self, node: Any, own: Tensors, mask: Tensor | None, name: str, example: Tensor) -> Tensor:
         """What a node multiplies by, (M,)."""

@@ -8,6 +8,8 @@ from math import prod
 
 import numpy as np
 import torch
+from neuroport_loops.events import count
+from neuroport_loops.fused_source import fused_forward, items
 from neuroport_loops.load import load
 from neuroport_loops.population_source import BLOCK, is_bit, population_forward, population_reverse
 
@@ -15,7 +17,9 @@ from neuroport.dynamics.trace import recorded
 from neuroport.program.bound import BoundNeuron
 from neuroport.program.stepping import Arrays
 from neuroport_torch.arena import Arena
+from neuroport_torch.dense import ROWS
 from neuroport_torch.kernels.threads import over
+from neuroport_torch.marks import Bits, Events, Product, blank
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 
 Tensor = torch.Tensor
@@ -66,26 +70,35 @@ class PopulationLoop:
         self.width = prod(bound.shape)
         self._forward_kernel = cache(
             lambda written: load(population_forward(self.traced, written, self.dtype, True), "forward"))
+        self._fused_kernel = cache(
+            lambda *how: load(fused_forward(self.traced, how[0], self.dtype, *how[1:], cache=True), "forward"))
 
     def forward(
         self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],
-        record: tuple[Record, ...], masks: Tensors, arena: Arena,
+        record: tuple[Record, ...], masks: Tensors, arena: Arena, product: Product | None = None, marked: bool = False,
     ) -> Ran:
+        """product: what is given, which is blank. marked: the output is made as marks, and is blank."""
         x = given[self.name]
         kept = keep[self.name]
         sources = {what: recorded(what) for _, what in record if what != "spikes"}
         written = tuple(dict.fromkeys([full(key) for key in kept] + list(sources.values())))
 
-        out = arena.empty(tuple(x.shape), x.dtype, x.device)
         made = {name: place_for(name, tuple(x.shape), x, arena) for name in written}
-        after = self._run(
-            written, x, out, [state[f"{self.name}.{key}"] for key in self.traced.state],
-            self._coefficients(arrays, "before", "after"), list(made.values()),
-        )
+        states = [state[f"{self.name}.{key}"] for key in self.traced.state]
+        coefficients, marks = self._coefficients(arrays, "before", "after"), {}
+        shape, kind = tuple(x.shape), (x.dtype, x.device)
+        out = blank(shape, *kind) if marked else arena.empty(shape, *kind)
+        taken = None if product is None else product.arrays
+        if taken is None and not marked:
+            after = self._run(written, x, out, states, coefficients, list(made.values()))
+        else:
+            after, found = self._run_along(written, x, out, states, coefficients, list(made.values()), taken, marked,
+                                           arena)
+            marks = {} if found is None else {self.name: found}
         return Ran(
             {self.name: out}, {self.name: {key: made[full(key)] for key in kept}},
             {(self.name, what): out if what == "spikes" else made[sources[what]] for _, what in record},
-            {f"{self.name}.{key}": value for key, value in zip(self.traced.state, after, strict=True)},
+            {f"{self.name}.{key}": value for key, value in zip(self.traced.state, after, strict=True)}, marks,
         )
 
     def reverse(self, arrays: Arrays, past: Past, cotangents: Tensors, masks: Tensors, arena: Arena) -> Reversed:
@@ -121,6 +134,24 @@ class PopulationLoop:
         arrays = [as_array(tensor) for tensor in tensors]
         over(x[0].numel() if len(x) else 0, BLOCK, lambda lo, hi: kernel(len(x), self.width, lo, hi, *arrays))
         return after
+
+    def _run_along(
+        self, written: tuple[str, ...], x: Tensor, out: Tensor, states: list[Tensor], coefficients: list[Tensor],
+        made: list[Tensor], taken: tuple[np.ndarray | None, ...] | None, marked: bool, arena: Arena,
+    ) -> tuple[list[Tensor], Events | Bits | None]:
+        """The same, of a product in place of ``x``, or with marks in place of ``out``, or both."""
+        (steps, batch), width = x.shape[:2], self.width
+        kernel, after = self._fused_kernel(written, taken is not None, marked), [written_over(one) for one in states]
+        words = arena.empty((steps * batch, -(-width // 64)), torch.int64, x.device).numpy().view(np.uint64)
+        around = [*(taken or [over_time(x).numpy()]), words if marked else over_time(out).numpy()]
+        arrays = [as_array(tensor) for tensor in [
+            *map(flat, coefficients), *map(flat, after), *map(over_time, made)]]
+        over(items(batch, width), 1, lambda lo, hi: kernel(steps, batch, width, lo, hi, *around, *arrays))
+        if not marked:
+            return after, None
+        start = np.zeros(len(words) + 1, np.int64)
+        over(len(words), ROWS, lambda lo, hi: count(words, lo, hi, start[1:]))
+        return after, Events.marked(words, start, width) or Bits(words, width, x.dtype)
 
     def _run_back(
         self, g: Tensor, gx: Tensor, x: Tensor | None, cuts: list[Tensor], first: list[Tensor],

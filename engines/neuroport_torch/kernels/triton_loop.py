@@ -46,9 +46,10 @@ class TritonLoop(FusedLoop):
         self._reverse = cache(
             lambda cotangents: reverse_source(parts, edges, widths, cotangents, self.dtype, rounded))
 
-    def _operand(self, weight: Tensor) -> Tensor:
+    def _matrices(self, weight: Tensor) -> dict[str, Tensor]:
         """In bfloat16 as the 16 bits that it has: half of what each step reads."""
-        return weight.to(torch.bfloat16).view(torch.int16) if self.rounded else weight
+        operand = weight.to(torch.bfloat16).view(torch.int16) if self.rounded else weight
+        return {"weight": operand.contiguous(), "weight_t": operand.t().contiguous()}
 
     def _run(self, name: str, source: Source, steps: int, batch: int, values: Mapping[Key, Tensor]) -> None:
         kernel = load(source.text, name)

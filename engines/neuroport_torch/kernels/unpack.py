@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from neuroport_loops.lanes import how_many, lowest
+from neuroport_loops.lanes import lowest
 from neuroport_loops.load import folder
 from numba import njit
 
@@ -22,8 +22,8 @@ def unpack_bits(values, samples, x, lo, hi):
 
 
 @njit(nogil=True, error_model="numpy", cache=KEPT)
-def mark_bits(values, samples, lo, hi, bits, count):
-    """Steps 8 lo to 8 hi of the same activity as marks: bits (T * B, words of 64), count (T * B,) of those set."""
+def mark_bits(values, samples, lo, hi, bits):
+    """Steps 8 lo to 8 hi of the same activity as marks: bits (T * B, words of 64)."""
     batch, one = len(samples), np.uint64(1)
     last = len(bits) // batch
     for block in range(lo, hi):
@@ -38,8 +38,3 @@ def mark_bits(values, samples, lo, hi, bits, count):
                     byte &= byte - one
                     if step < steps:
                         bits[(8 * block + step) * batch + b, k >> 6] |= one << np.uint64(k & 63)
-        for row in range(8 * block * batch, (8 * block + steps) * batch):
-            n = 0
-            for w in range(bits.shape[1]):
-                n += how_many(bits[row, w])
-            count[row] = n
