@@ -17,16 +17,13 @@ from neuroport.model.training import Training
 from neuroport.program.schedule import Parallel
 from neuroport_torch import products
 from neuroport_torch.arena import Arena
-from neuroport_torch.dense import ROWS
 from neuroport_torch.kernels.threads import over
-from neuroport_torch.marks import Events, Marked
+from neuroport_torch.marks import Bits, Marked
 from neuroport_torch.staging import Staged
 
 if TYPE_CHECKING:
     from neuroport_torch.runner import Compiled
 if products.HAS_NUMBA:
-    from neuroport_loops.events import count
-
     from neuroport_torch.kernels.unpack import mark_bits
 
 Tensor = torch.Tensor
@@ -78,8 +75,7 @@ def marked(compiled: Compiled, staged: Staged, samples: Tensor, arena: Arena) ->
     if not staged.binary or rows * width * program.leaving[edge.target][0] < products.LARGE:
         return None
     bits = arena.empty((rows, words), torch.int64, torch.device("cpu")).numpy().view(np.uint64)
-    start, packed, which = np.zeros(rows + 1, np.int64), staged.values.flatten(2).numpy(), samples.numpy()
+    packed, which = staged.values.flatten(2).numpy(), samples.numpy()
     over(-(-steps // 8), 1, lambda lo, hi: mark_bits(packed, which, lo, hi, bits))
-    over(rows, ROWS, lambda lo, hi: count(bits, lo, hi, start[1:]))
-    events = Events.marked(bits, start, width)
+    events = Bits(bits, width, compiled.dtype).events()
     return None if events is None else Marked.of(events, shape, compiled.dtype, compiled.device)

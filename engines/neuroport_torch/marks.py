@@ -117,8 +117,22 @@ class Bits:
         return None if others else Bits(words, x.shape[1], x.dtype)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.words), self.columns
+
+    @property
     def nbytes(self) -> int:
         return self.words.nbytes
+
+    def after(self, before: Bits) -> Bits:
+        """As many rows, of which ``before`` are the first."""
+        return Bits(np.concatenate((before.words, self.words))[: len(self.words)], self.columns, self.dtype)
+
+    def events(self) -> Events | None:
+        """None where it is not mostly zeros."""
+        start = np.zeros(len(self.words) + 1, np.int64)
+        over(len(self.words), ROWS, lambda lo, hi: count(self.words, lo, hi, start[1:]))
+        return Events.marked(self.words, start, self.columns)
 
     def dense(self, arena: Arena) -> Tensor:
         x = arena.empty((len(self.words), self.columns), self.dtype, torch.device("cpu"))
@@ -195,5 +209,5 @@ def _mark(values: np.ndarray, words: np.ndarray, count: np.ndarray) -> bool:
 
 
 if HAS_NUMBA:
-    from neuroport_loops.events import SHEAF, enumerate_bits, fetch, gather, mark, scatter, sort, sorted_values
+    from neuroport_loops.events import SHEAF, count, enumerate_bits, fetch, gather, mark, scatter, sort, sorted_values
     from neuroport_loops.lanes import LANES

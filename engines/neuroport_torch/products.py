@@ -62,16 +62,19 @@ def linear(
 
 
 def of_weights(
-    own: Mapping[str, Tensor], x: Tensor, dy: Tensor, arena: Arena, rounded: bool = False
+    own: Mapping[str, Tensor], x: Tensor | Bits, dy: Tensor, arena: Arena, rounded: bool = False
 ) -> dict[str, Tensor]:
     """Cotangents of a Linear's arrays, by name, from those of y (M, N) and from x (M, K)."""
-    if x.device.type != "cpu" or x.numel() * dy.shape[1] < LARGE:
+    if dy.device.type != "cpu" or x.shape[0] * x.shape[1] * dy.shape[1] < LARGE:
+        x = x.dense(arena) if isinstance(x, Bits) else x
         return (ROUNDED if rounded else LAYERS)["Linear"].weights(None, own, x, dy)
     found = {"bias": dy.sum(0)} if "bias" in own else {}
+    dy = operand(dy, arena) if rounded else dy
+    if isinstance(x, Bits):
+        found["weight"] = _outer(dy, x.events() or x, None, arena)
+        return found
     events = Events.of(x, arena, rounded)
-    if rounded:
-        x, dy = x if events is not None else operand(x, arena), operand(dy, arena)
-    found["weight"] = _outer(dy, events, x, arena)
+    found["weight"] = _outer(dy, events, operand(x, arena) if rounded and events is None else x, arena)
     return found
 
 

@@ -123,7 +123,7 @@ class Runner:
 
     def __init__(
         self, compiled: Compiled, arena: Arena, masks: dict[str, Tensor], ways: dict[str, str],
-        wanted: Collection[str] | None,
+        wanted: Collection[str] | None = None,
     ):
         self.compiled, self.program, self.arena = compiled, compiled.program, arena
         self.masks, self.ways, self.wanted = masks, ways, wanted

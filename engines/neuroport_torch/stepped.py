@@ -198,8 +198,8 @@ class _Segment(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         call, saved = ctx.call, list(ctx.saved_tensors)
         named = {key: saved.pop(0) for key in ctx.kept}
-        outputs = {key[1]: saved.pop(0) for key in ctx.kept_outputs}
-        outputs |= {name: spikes.dense(call.arena).view(ctx.shapes[name]) for name, spikes in ctx.bits.items()}
+        outputs = _Outputs(ctx.bits, ctx.shapes, call.arena)
+        outputs |= {key[1]: saved.pop(0) for key in ctx.kept_outputs}
         cuts: Cuts = {name: {} for name in call.neurons}
         for name, key in ctx.cut_names:
             cuts[name][key] = saved.pop(0)
@@ -210,6 +210,30 @@ class _Segment(torch.autograd.Function):
         wanted = {key for key, needed in zip(call.names, ctx.needs_input_grad[1:], strict=True) if needed}
         found = _reverse(call, named, outputs, cuts, of_outputs, of_after, wanted)
         return None, *(found.get(key) for key in call.names)
+
+
+class _Outputs(dict[str, Tensor]):
+    """Outputs of nodes over time, (T, B, *shape); of those kept as bits, numbers are made when asked for."""
+
+    def __init__(self, bits: Mapping[str, Bits], shapes: Mapping[str, torch.Size], arena: Arena):
+        super().__init__()
+        self.bits, self.shapes, self.arena = bits, shapes, arena
+
+    def __missing__(self, name: str) -> Tensor:
+        found = self[name] = self.bits[name].dense(self.arena).view(self.shapes[name])
+        return found
+
+
+def _rows_reaching(call: Call, name: str, given: Tensors, start: Tensors, outputs: _Outputs) -> Tensor | Bits:
+    """What reached a Linear of the segment, (T * B, K): as bits where one wire alone brings it, and brings spikes."""
+    edges = [edge for edge in call.segment.internal if edge.target == name]
+    if len(edges) == 1 and name not in given and edges[0].lags is None and edges[0].source in outputs.bits:
+        (edge,) = edges
+        bits = outputs.bits[edge.source]
+        before = Bits.of(start[edge.key].flatten(0, 1).flatten(1)) if edge.delay else None
+        if before is not None or not edge.delay:
+            return bits if before is None else bits.after(before)
+    return reached(call.segment, name, given, start, outputs).flatten(0, 1)
 
 
 def _read_again(call: Call) -> tuple[set[str], list[str]]:
@@ -225,7 +249,7 @@ def _read_again(call: Call) -> tuple[set[str], list[str]]:
 
 
 def _reverse(
-    call: Call, named: Mapping[tuple[str, ...], Tensor], outputs: Tensors, cuts: Cuts, cotangents: Tensors,
+    call: Call, named: Mapping[tuple[str, ...], Tensor], outputs: _Outputs, cuts: Cuts, cotangents: Tensors,
     of_after: Tensors, wanted: Collection[tuple[str, ...]],
 ) -> dict[tuple[str, ...], Tensor]:
     """Cotangents of what went in, by its name."""
@@ -256,10 +280,13 @@ def _reverse(
         own = arrays.parameters[name]
         if own:
             node = call.program.node(name)
-            x = reached(call.segment, name, given, start, outputs)
-            rows, cotangents = x.flatten(0, 1), dy.flatten(0, 1)
-            got = of_weights(own, rows, cotangents, call.arena, call.layers is ROUNDED) if isinstance(
-                node, Linear) else call.layers[type(node).__name__].weights(node, own, rows, cotangents)
+            of_rows = dy.flatten(0, 1)
+            if isinstance(node, Linear):
+                rows = _rows_reaching(call, name, given, start, outputs)
+                got = of_weights(own, rows, of_rows, call.arena, call.layers is ROUNDED)
+            else:
+                x = reached(call.segment, name, given, start, outputs).flatten(0, 1)
+                got = call.layers[type(node).__name__].weights(node, own, x, of_rows)
             named_found.update({("p", name, key): value for key, value in got.items()})
     return named_found
 

@@ -8,7 +8,6 @@ from math import prod
 
 import numpy as np
 import torch
-from neuroport_loops.events import count
 from neuroport_loops.fused_source import fused_forward, items
 from neuroport_loops.load import load
 from neuroport_loops.population_source import BLOCK, is_bit, population_forward, population_reverse
@@ -17,7 +16,6 @@ from neuroport.dynamics.trace import recorded
 from neuroport.program.bound import BoundNeuron
 from neuroport.program.stepping import Arrays
 from neuroport_torch.arena import Arena
-from neuroport_torch.dense import ROWS
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.marks import Bits, Events, Product, blank
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
@@ -147,11 +145,8 @@ class PopulationLoop:
         arrays = [as_array(tensor) for tensor in [
             *map(flat, coefficients), *map(flat, after), *map(over_time, made)]]
         over(items(batch, width), 1, lambda lo, hi: kernel(steps, batch, width, lo, hi, *around, *arrays))
-        if not marked:
-            return after, None
-        start = np.zeros(len(words) + 1, np.int64)
-        over(len(words), ROWS, lambda lo, hi: count(words, lo, hi, start[1:]))
-        return after, Events.marked(words, start, width) or Bits(words, width, x.dtype)
+        found = Bits(words, width, x.dtype)
+        return after, (found.events() or found) if marked else None
 
     def _run_back(
         self, g: Tensor, gx: Tensor, x: Tensor | None, cuts: list[Tensor], first: list[Tensor],
