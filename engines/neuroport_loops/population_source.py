@@ -98,22 +98,25 @@ def kept_names(traced: Traced) -> list[str]:
     return [*(f"cut.{name}" for name in traced.saved), *traced.bits]
 
 
-def population_forward(traced: Traced, written: Sequence[str], dtype: str, cache: bool = False) -> str:
+def population_forward(
+    traced: Traced, written: Sequence[str], dtype: str, cache: bool = False, strided: bool = False
+) -> str:
     """``forward(steps, width, lo, hi, x, out, c_*, s_*, w_*)``.
 
-    Lanes lo to hi of x and out (T, M). c_NAME: coefficients (width,), width neurons a sample. s_NAME:
-    states (M,), overwritten by those after the run. w_*: what is written at each step, (T, M): any
-    of "cut.NAME" and "s.NAME" (after the step), in the order of ``written``; or "b.NUMBER", uint32 (T / 32, M).
+    Lanes lo to hi of x and out (T, M); strided: x is (T, B, width), wherever its numbers lie. c_NAME: coefficients
+    (width,), width neurons a sample. s_NAME: states (M,), overwritten by those after the run. w_*: what is written at
+    each step, (T, M): any of "cut.NAME" and "s.NAME" (after the step), in the order of ``written``; or "b.NUMBER",
+    uint32 (T / 32, M).
     """
     coefficients = needed(traced.coefficients, "c", traced.before, traced.after)
     arguments = [f"c_{name}" for name in coefficients] + [f"s_{name}" for name in traced.state]
     arguments += [target(name) for name in written]
-    per_step = ["xt = x[t, start:stop]", "ot = out[t, start:stop]"]
+    per_step = [*_fetched("x", "xt", strided), "ot = out[t, start:stop]"]
     per_step += [f"t_{target(name)} = {target(name)}[{row_at(name)}, start:stop]" for name in written]
     per_step += [FLAG] * any(map(is_bit, written))
     text = header(dtype) + DECORATOR.format(cache=cache)
     text += f"def forward({', '.join(['steps', 'width', 'lo', 'hi', 'x', 'out', *arguments])}):\n"
-    text += block(_blocks(coefficients), 1)
+    text += block(_blocks(coefficients, ["xt"] if strided else []), 1)
     text += block([f"v_{name} = s_{name}[start:stop]" for name in traced.state], 2)
     text += block(["for t in range(steps):"], 2) + block(per_step, 3)
     text += block("for j in range(stop - start):", 3) + block(forward_lane(traced, written), 4)
@@ -138,13 +141,13 @@ def forward_lane(traced: Traced, written: Sequence[str]) -> list[str]:
     return body
 
 
-def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
+def population_reverse(traced: Traced, dtype: str, cache: bool = False, strided: bool = False) -> str:
     """``reverse(steps, width, lo, hi, gout, gx, [x], w_*, first_*, c_*, acc_*, g_*)``.
 
-    gout, gx: cotangents of output and input (T, M). w_*: ``kept_names``, as the forward pass has written it.
-    first_NAME: the states before the first step (M,), those of ``reads_state``. acc_NAME: sums of the trained
-    coefficients' cotangents (M,), zero at first. g_NAME: cotangents of the states after the run (M,), overwritten
-    by those of the states before it.
+    gout, gx: cotangents of output and input (T, M); strided: gout and x are (T, B, width), wherever their numbers lie.
+    w_*: ``kept_names``, as the forward pass has written it. first_NAME: the states before the first step (M,), those
+    of ``reads_state``. acc_NAME: sums of the trained coefficients' cotangents (M,), zero at first. g_NAME: cotangents
+    of the states after the run (M,), overwritten by those of the states before it.
     """
     coefficients = needed(traced.coefficients, "c", traced.reverse, traced.restore)
     arguments = ["gout", "gx", *(["x"] if traced.reads_input else [])]
@@ -156,7 +159,7 @@ def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
     text = header(dtype) + DECORATOR.format(cache=cache)
     text += f"def reverse({', '.join(['steps', 'width', 'lo', 'hi', *arguments])}):\n"
     text += block([f"r_{name} = np.empty({BLOCK}, real)" for name in traced.reads_state], 1)
-    text += block(_blocks(coefficients), 1)
+    text += block(_blocks(coefficients, ["ot", *(["xt"] if traced.reads_input else [])] if strided else []), 1)
     text += block([f"l_{name} = g_{name}[start:stop]" for name in traced.state], 2)
     text += block([f"a_{name} = acc_{name}[start:stop]" for name in traced.trained], 2)
     text += block("for t in range(steps - 1, -1, -1):", 2)
@@ -170,8 +173,8 @@ def population_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
         text += block("for j in range(stop - start):", 4) + block(restored, 5)
         text += block("else:", 3) + block("for j in range(stop - start):", 4)
         text += block([f"r_{name}[j] = first_{name}[start + j]" for name in traced.reads_state], 5)
-    per_step = ["ot = gout[t, start:stop]", "it = gx[t, start:stop]"]
-    per_step += ["xt = x[t, start:stop]"] if traced.reads_input else []
+    per_step = [*_fetched("gout", "ot", strided), "it = gx[t, start:stop]"]
+    per_step += _fetched("x", "xt", strided) if traced.reads_input else []
     per_step += [f"t_{target(name)} = {target(name)}[{row_at(name)}, start:stop]" for name in kept_names(traced)]
     per_step += [FLAG] * bool(traced.bits)
     places = {**k_places, "x": "xt[j]", "g.out": "ot[j]",
@@ -194,11 +197,21 @@ def target(name: str) -> str:
     return "w_" + name.replace(".", "_")
 
 
-def _blocks(coefficients: Sequence[str]) -> list[str]:
-    """The loop over blocks of lanes; coefficients are gathered once a block."""
-    found: list[Any] = [f"k_{name} = np.empty({BLOCK}, real)" for name in coefficients]
+def _fetched(array: str, name: str, strided: bool) -> list[str]:
+    """The values of this step in the block's lanes."""
+    if not strided:
+        return [f"{name} = {array}[t, start:stop]"]
+    return ["for j in range(stop - start):", f"    {name}[j] = {array}[t, sample[j], neuron[j]]"]
+
+
+def _blocks(coefficients: Sequence[str], fetched: Sequence[str]) -> list[str]:
+    """The loop over blocks of lanes; coefficients are gathered once a block. fetched: names of ``_fetched``."""
+    found: list[Any] = [f"{name} = np.empty({BLOCK}, real)" for name in [*(f"k_{name}" for name in coefficients),
+                                                                          *fetched]]
+    found += [f"sample, neuron = np.empty({BLOCK}, np.intp), np.empty({BLOCK}, np.intp)"] if fetched else []
     found += [f"for start in range(lo, hi, {BLOCK}):", f"    stop = min(start + {BLOCK}, hi)"]
-    if coefficients:
-        found.append("    for j in range(stop - start):")
-        found += [f"        k_{name}[j] = c_{name}[(start + j) % width]" for name in coefficients]
+    gathered = [f"k_{name}[j] = c_{name}[(start + j) % width]" for name in coefficients]
+    gathered += ["sample[j], neuron[j] = (start + j) // width, (start + j) % width"] if fetched else []
+    if gathered:
+        found += ["    for j in range(stop - start):", *(f"        {line}" for line in gathered)]
     return found

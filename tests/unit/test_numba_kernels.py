@@ -84,6 +84,15 @@ def test_any_size_and_any_strides(name, steps, batch, kind):
     compare(run(name, True, *given), run(name, False, *given))
 
 
+@pytest.mark.parametrize("kind", ["batch first", "neuron first", "every second", "one for all steps"])
+def test_a_population_reads_its_input_where_it_lies(kind):
+    compiled = executable(MODELS["bits"], True).compiled
+    (loop,) = compiled.loops.values()
+    x = lying(kind, 4, 3, np.random.default_rng(0))
+    (read,), strided = loop._as_read(x)
+    assert strided and read.data_ptr() == x.data_ptr()
+
+
 @pytest.mark.parametrize("batch", [103, 205])
 def test_more_lanes_than_a_block_holds(batch):
     given = task("own neuron, trained", "dense", 3, batch)

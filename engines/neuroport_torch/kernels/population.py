@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache, cached_property
+from collections.abc import Mapping
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -67,7 +67,10 @@ class PopulationLoop:
         self.dtype = str(dtype).removeprefix("torch.")
         self.width = prod(bound.shape)
         self._forward_kernel = cache(
-            lambda written: load(population_forward(self.traced, written, self.dtype, True), "forward"))
+            lambda written, strided: load(
+                population_forward(self.traced, written, self.dtype, True, strided), "forward"))
+        self._reverse_kernel = cache(
+            lambda strided: load(population_reverse(self.traced, self.dtype, True, strided), "reverse"))
         self._fused_kernel = cache(
             lambda *how: load(fused_forward(self.traced, how[0], self.dtype, *how[1:], cache=True), "forward"))
 
@@ -126,12 +129,19 @@ class PopulationLoop:
         made: list[Tensor],
     ) -> list[Tensor]:
         """Fills ``out`` and ``made``; returns the states after the run."""
-        kernel = self._forward_kernel(written)
+        (lying,), strided = self._as_read(x)
+        kernel = self._forward_kernel(written, strided)
         after = [written_over(value) for value in states]
-        tensors = [over_time(x), over_time(out), *map(flat, coefficients), *map(flat, after), *map(over_time, made)]
+        tensors = [lying, over_time(out), *map(flat, coefficients), *map(flat, after), *map(over_time, made)]
         arrays = [as_array(tensor) for tensor in tensors]
         over(x[0].numel() if len(x) else 0, BLOCK, lambda lo, hi: kernel(len(x), self.width, lo, hi, *arrays))
         return after
+
+    def _as_read(self, *tensors: Tensor) -> tuple[list[Tensor], bool]:
+        """Tensors (T, B, *shape) as kernels take them, read where they lie: (T, M), or strided (T, B, width)."""
+        strided = not all(tensor.is_contiguous() for tensor in tensors)
+        return [tensor.detach().reshape(*tensor.shape[:2], self.width) if strided else over_time(tensor)
+                for tensor in tensors], strided
 
     def _run_along(
         self, written: tuple[str, ...], x: Tensor, out: Tensor, states: list[Tensor], coefficients: list[Tensor],
@@ -153,14 +163,11 @@ class PopulationLoop:
         coefficients: list[Tensor], sums: list[Tensor], of_after: list[Tensor],
     ) -> list[Tensor]:
         """Fills ``gx`` and ``sums``, which are zero at first; returns the cotangents of the states before the run."""
-        kernel = self._reverse_kernel
-        tensors = [over_time(g), over_time(gx), *([] if x is None else [over_time(x)]), *map(over_time, cuts)]
+        (lying, *inputs), strided = self._as_read(g, *([] if x is None else [x]))
+        kernel = self._reverse_kernel(strided)
+        tensors = [lying, over_time(gx), *inputs, *map(over_time, cuts)]
         of_start = [written_over(value) for value in of_after]
         tensors += [*map(flat, first), *map(flat, coefficients), *map(flat, sums), *map(flat, of_start)]
         arrays = [as_array(tensor) for tensor in tensors]
         over(g[0].numel() if len(g) else 0, BLOCK, lambda lo, hi: kernel(len(g), self.width, lo, hi, *arrays))
         return of_start
-
-    @cached_property
-    def _reverse_kernel(self) -> Callable[..., None]:
-        return load(population_reverse(self.traced, self.dtype, True), "reverse")
