@@ -7,7 +7,6 @@ Samples are independent, so a group of them runs through all of time at once. Ac
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -29,6 +28,7 @@ from neuroport_loops.population_source import (
     is_bit,
     kept_names,
     loads,
+    prefixed,
     put,
     row_at,
     supports,
@@ -188,11 +188,6 @@ class _Writer(Arguments):
         return Source(text + block(gather, 2) + body, tuple(self.arguments))
 
 
-def _prefixed(lines: Iterable[str], n: str) -> list[str]:
-    """Temporaries of each node under names of their own: types differ from node to node."""
-    return [re.sub(r"\bt(\d+)\b", rf"{n}_t\1", line) for line in lines]
-
-
 def _coefficients(traced: Traced, *graphs: str) -> list[str]:
     read = {name for graph in graphs for name in getattr(traced, graph).inputs}
     return [name for name in traced.coefficients if f"c.{name}" in read]
@@ -289,7 +284,7 @@ def _neuron_forward(w: _Writer, part: Part, x: str, written: Sequence[str]) -> t
         source = input_name(what) if what.startswith("cut.") else value(outputs[what])
         body.append(put(what, target, source))
     lanes = f"for j in range((last - first) * m_{n}):"
-    return top, gather, block(text, 3) * bool(text) + block(lanes, 3) + block(_prefixed(body, n), 4)
+    return top, gather, block(text, 3) * bool(text) + block(lanes, 3) + block(prefixed(body, n), 4)
 
 
 def reverse_source(
@@ -362,7 +357,7 @@ def _neuron_reverse(w: _Writer, part: Part) -> tuple[list[str], str, str]:
         text += block("if t > 0:", 3)
         text += block([f"p_{n}_{name} = {w.argument('w', part.name, f'cut_{name}')}[t - 1, {group}]"
                        for name in traced.saved], 4)
-        text += block(lanes, 4) + block(_prefixed(body, n), 5) + block("else:", 3) + block(lanes, 4)
+        text += block(lanes, 4) + block(prefixed(body, n), 5) + block("else:", 3) + block(lanes, 4)
         text += block([f"r_{n}_{name}[j] = {w.argument('first', part.name, name)}[first * m_{n} + j]"
                        for name in traced.reads_state], 5)
     rows = {name: f"q_{n}_{name.replace('.', '_')}" for name in kept_names(traced)}
@@ -379,4 +374,4 @@ def _neuron_reverse(w: _Writer, part: Part) -> tuple[list[str], str, str]:
     body += [f"g_{n}_{name}[j] = {value(outputs[f's.{name}'])}" for name in traced.state]
     body += [f"a_{n}_{name}[j] += {value(outputs[f'c.{name}'])}" for name in traced.trained]
     body.append(f"gx_t[j] = {value(outputs['x'])}")
-    return top, gather, text + (block(fetch, 3) if fetch else "") + block(lanes, 3) + block(_prefixed(body, n), 4)
+    return top, gather, text + (block(fetch, 3) if fetch else "") + block(lanes, 3) + block(prefixed(body, n), 4)

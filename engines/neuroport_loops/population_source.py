@@ -7,6 +7,7 @@ sample; lanes are worked on in blocks, whose state stays in the first cache thro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from textwrap import indent
 from typing import Any
@@ -63,6 +64,11 @@ def value(node: Node) -> str:
 def loads(names: Iterable[str], places: dict[str, str]) -> list[str]:
     """Statements that fetch a graph's inputs; ``places``: input -> expression."""
     return [f"{input_name(name)} = {places[name]}" for name in names]
+
+
+def prefixed(lines: Iterable[str], name: str) -> list[str]:
+    """Temporaries of each node or pass under names of their own: types differ from one to the next."""
+    return [re.sub(r"\bt(\d+)\b", rf"{name}_t\1", line) for line in lines]
 
 
 def block(text: Sequence[str] | str, depth: int) -> str:
@@ -154,8 +160,6 @@ def population_reverse(traced: Traced, dtype: str, cache: bool = False, strided:
     arguments += [*map(target, kept_names(traced)), *(f"first_{name}" for name in traced.reads_state)]
     arguments += [f"c_{name}" for name in coefficients] + [f"acc_{name}" for name in traced.trained]
     arguments += [f"g_{name}" for name in traced.state]
-    k_places = {f"c.{name}": f"k_{name}[j]" for name in coefficients}
-
     text = header(dtype) + DECORATOR.format(cache=cache)
     text += f"def reverse({', '.join(['steps', 'width', 'lo', 'hi', *arguments])}):\n"
     text += block([f"r_{name} = np.empty({BLOCK}, real)" for name in traced.reads_state], 1)
@@ -165,7 +169,8 @@ def population_reverse(traced: Traced, dtype: str, cache: bool = False, strided:
     text += block("for t in range(steps - 1, -1, -1):", 2)
     if traced.reads_state:
         restored = loads(traced.restore.inputs, {
-            **k_places, **{f"cut.{name}": f"p_{name}[j]" for name in traced.saved}})
+            **{f"c.{name}": f"k_{name}[j]" for name in coefficients},
+            **{f"cut.{name}": f"p_{name}[j]" for name in traced.saved}})
         restored += assignments(traced.restore)
         restored += [f"r_{name}[j] = {value(traced.restore.outputs[name])}" for name in traced.reads_state]
         text += block("if t > 0:", 3)
@@ -177,15 +182,20 @@ def population_reverse(traced: Traced, dtype: str, cache: bool = False, strided:
     per_step += _fetched("x", "xt", strided) if traced.reads_input else []
     per_step += [f"t_{target(name)} = {target(name)}[{row_at(name)}, start:stop]" for name in kept_names(traced)]
     per_step += [FLAG] * bool(traced.bits)
-    places = {**k_places, "x": "xt[j]", "g.out": "ot[j]",
+    return text + block(per_step, 3) + block("for j in range(stop - start):", 3) + block(reverse_lane(traced), 4)
+
+
+def reverse_lane(traced: Traced) -> list[str]:
+    """The statements of one step's reverse at lane j: from k_*, what was kept t_w_*, states r_*, xt and cotangents ot
+    and l_* to l_*, it and sums a_*."""
+    places = {"x": "xt[j]", "g.out": "ot[j]", **{f"c.{name}": f"k_{name}[j]" for name in traced.coefficients},
               **{name: got(name, f"t_{target(name)}") for name in kept_names(traced)},
               **{f"s.{name}": f"r_{name}[j]" for name in traced.reads_state},
               **{f"g.s.{name}": f"l_{name}[j]" for name in traced.state}}
     body = loads(traced.reverse.inputs, places) + assignments(traced.reverse)
     body += [f"l_{name}[j] = {value(traced.reverse.outputs[f's.{name}'])}" for name in traced.state]
     body += [f"a_{name}[j] += {value(traced.reverse.outputs[f'c.{name}'])}" for name in traced.trained]
-    body += [f"it[j] = {value(traced.reverse.outputs['x'])}"]
-    return text + block(per_step, 3) + block("for j in range(stop - start):", 3) + block(body, 4)
+    return [*body, f"it[j] = {value(traced.reverse.outputs['x'])}"]
 
 
 def needed(names: Iterable[str], prefix: str, *graphs: Graph) -> list[str]:
