@@ -5,8 +5,8 @@ which the next product looks for those that are not zero: four passes through me
 samples go through time together, LANES neurons of each, so that these neurons' weights stay in the second cache
 and everything else in the first. Sums and steps are those of ``gather`` and ``population_forward``, in their order.
 
-Where a product is taken along, the state at every STRIDE-th step is all that is kept for the reverse: from there it runs
-the steps between again, sums included, and keeps what it reads of them in the first cache.
+Where a product is taken along, the state at every STRIDE-th step is all that is kept for the reverse: from there it
+runs the steps between again, sums included, and keeps what it reads of them in the first cache.
 """
 
 from __future__ import annotations

@@ -30,10 +30,12 @@ def taken_along(program: Program) -> dict[str, Along]:
             (name,) = segment.nodes
             traced = program.neurons[name].kept
             before = _only(program, name)
+            # what its reverse reads it runs again, unless decisions are kept in place of numbers
+            forgets = bool(traced.saved) or not traced.reads_input
             readers = tuple(edge.target for edge in program.wires if edge.source == name)
             alone = all(reader in linear and _only(program, reader) == name for reader in readers)
             found[name] = Along(
-                before if before in linear and len(_readers(program, before)) == 1 and not traced.reads_input else None,
+                before if before in linear and len(_readers(program, before)) == 1 and forgets else None,
                 readers if alone and traced.after.outputs["out"].op == "spike" else ())
     return found
 

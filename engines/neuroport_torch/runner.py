@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from neuroport_loops.loop_source import parts_of
@@ -25,7 +24,7 @@ from neuroport_torch.exact import exact_in_bfloat16
 from neuroport_torch.layers import LAYERS, ROUNDED
 from neuroport_torch.marks import Marked, Owed, Product
 from neuroport_torch.ops import table
-from neuroport_torch.stepped import Ran, TimeLoop, run_segment
+from neuroport_torch.stepped import TimeLoop, run_segment
 
 Tensor = torch.Tensor
 HAS_TRITON = find_spec("triton") is not None
@@ -70,10 +69,10 @@ class Compiled:
         parts = parts_of(self.program, segment) if fused else None
         if parts is not None and self.written_in == "numba":
             from neuroport_torch.kernels.loop import FusedLoop
-            from neuroport_torch.kernels.population import PopulationLoop
+            from neuroport_torch.kernels.population_along import PopulationAlong
 
             if isinstance(segment, Population):
-                return PopulationLoop(self.program.neurons[segment.nodes[0]], self.dtype)
+                return PopulationAlong(self.program.neurons[segment.nodes[0]], self.dtype)
             return FusedLoop(self.program, segment, parts, self.dtype, self.rounded)
         if parts is not None and self.written_in == "triton":
             from neuroport_torch.kernels.triton_loop import TritonLoop, fits
@@ -154,24 +153,21 @@ class Runner:
         record: Records,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[tuple[str, str], Tensor]]:
         of = self.compiled
-        loop = of.loops[segment]
         return run_segment(
-            of.program, segment, loop, of.table, of.layers, arrays, state,
+            of.program, segment, of.loops[segment], of.table, of.layers, arrays, state,
             {name: x.as_subclass(Tensor) for name, x in given.items()}, tuple(record), self.masks, self.arena,
-            self._along(segment, loop, given, record),
+            self._along(segment, given, record),
         )
 
-    def _along(
-        self, segment: Stepped, loop: TimeLoop, given: Mapping[str, Tensor], record: Records
-    ) -> Callable[..., Ran] | None:
-        """A population's forward pass with the product before it and the marks after it, where it takes any along."""
+    def _along(self, segment: Stepped, given: Mapping[str, Tensor], record: Records) -> dict[str, Any]:
+        """What a population's kernel takes along in this run: the product before it, the marks of its spikes."""
         (name, *_) = segment.nodes
         plan, x = self.compiled.along.get(name), given.get(name)
         if plan is None or x is None:
-            return None
+            return {}
         kept = self.wanted is None or name in self.wanted or any(node == name for node, _ in record)
         rows, leaving = x.shape[:2].numel(), self.program.leaving
         large = all(rows * leaving[name][0] * leaving[reader][0] >= products.LARGE for reader in plan.readers)
         marked = bool(plan.readers) and large and not kept
         product = x.product if isinstance(x, Owed) else None
-        return partial(loop.forward, product=product, marked=marked) if marked or product is not None else None
+        return {"product": product, "marked": marked} if marked or product is not None else {}

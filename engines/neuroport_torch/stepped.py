@@ -7,7 +7,7 @@ the loop runs is a ``TimeLoop``: step by step in torch (``eager.py``), or a gene
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from neuroport.program.schedule import Stepped
 from neuroport.program.stepping import Arrays, of_lines, reached, with_lines
 from neuroport_torch.arena import Arena
 from neuroport_torch.layers import ROUNDED, Layer, sum_to
-from neuroport_torch.marks import Bits, Events, Marked
+from neuroport_torch.marks import Bits, Events, Marked, Product
 from neuroport_torch.products import of_weights
 
 Tensor = torch.Tensor
@@ -61,13 +61,14 @@ class Past:
     """What a loop's reverse reads, over time (T, B, *shape): by neuron, "cut.NAME", "s.NAME" and "x".
 
     start: the state before the run. of_after: cotangents of the neurons' states after it. Those of lines come with
-    the outputs'.
+    the outputs'. product: what the forward pass took along, if it did.
     """
 
     read: Mapping[str, Tensors]
     cuts: Cuts
     start: Tensors
     of_after: Tensors
+    product: Product | None = None
 
 
 class TimeLoop(Protocol):
@@ -91,7 +92,7 @@ class Call:
     program: Program
     segment: Stepped
     loop: TimeLoop
-    run: Callable[..., Ran]
+    along: Mapping[str, Any]
     table: Table
     layers: Mapping[str, Layer]
     numbers: Mapping[str, Mapping[str, float]]
@@ -111,11 +112,11 @@ class Call:
 def run_segment(
     program: Program, segment: Stepped, loop: TimeLoop, table: Table, layers: Mapping[str, Layer], arrays: Arrays,
     state: Mapping[str, Tensor], given: Mapping[str, Tensor], record: tuple[Record, ...], masks: Tensors, arena: Arena,
-    run: Callable[..., Ran] | None = None,
+    along: Mapping[str, Any] | None = None,
 ) -> tuple[Tensors, Tensors, dict[Record, Tensor]]:
     """Outputs by node, the state after, records; differentiable in given, coefficients and parameters.
 
-    run: in place of ``loop.forward``.
+    along: what the loop's kernel takes along, see ``kernels/population_along.py``.
     """
     numbers: dict[str, dict[str, float]] = {}
     named: dict[tuple[str, ...], Tensor] = {("given", name): value for name, value in given.items()}
@@ -126,7 +127,7 @@ def run_segment(
         named.update({("p", name, key): value for key, value in own.items()})
     named.update({("s", key): state[key] for key in _state_names(program, segment)})
     keeping = torch.is_grad_enabled() and any(value.requires_grad for value in named.values())
-    call = Call(program, segment, loop, run or loop.forward, table, layers, numbers, record, masks, arena, keeping,
+    call = Call(program, segment, loop, along or {}, table, layers, numbers, record, masks, arena, keeping,
                 tuple(named))
     found = dict(zip(call.results, _Segment.apply(call, *named.values()), strict=True)) if keeping else _forward(
         call, named)[0]
@@ -160,9 +161,9 @@ def _pick(named: Mapping[tuple[str, ...], Tensor], kind: str) -> Tensors:
 def _forward(call: Call, named: Mapping[tuple[str, ...], Tensor]) -> tuple[dict[tuple[Any, ...], Tensor], Cuts]:
     steps = call.loop.steps
     keep = {name: (*steps[name].saved, *steps[name].bits) if call.keeping else () for name in call.neurons}
-    ran = call.run(
-        _arrays(call, named), _pick(named, "s"), _pick(named, "given"), keep, call.record, call.masks, call.arena
-    )
+    ran = call.loop.forward(
+        _arrays(call, named), _pick(named, "s"), _pick(named, "given"), keep, call.record, call.masks, call.arena,
+        **call.along)
     call.marks.update(ran.marks)
     found: dict[tuple[Any, ...], Tensor] = {("y", name): value for name, value in ran.outputs.items()}
     found.update({("s", key): value for key, value in ran.state.items()})
@@ -266,7 +267,7 @@ def _reverse(
     cotangents = with_lines(call.segment, cotangents, of_after)
     past = Past(read, cuts, start, {
         f"{name}.{key}": of_after.get(f"{name}.{key}", torch.zeros_like(start[f"{name}.{key}"]))
-        for name in call.neurons for key in call.program.neurons[name].state})
+        for name in call.neurons for key in call.program.neurons[name].state}, call.along.get("product"))
     found = call.loop.reverse(arrays, past, cotangents, call.masks, call.arena)
     named_found: dict[tuple[str, ...], Tensor] = {("given", name): value for name, value in found.given.items()}
     named_found.update({("s", key): value for key, value in found.state.items()})

@@ -10,7 +10,7 @@ pytest.importorskip("numba", reason="without it loops run step by step")
 
 from neuroport_torch import products  # noqa: E402
 from neuroport_torch.along import taken_along  # noqa: E402
-from neuroport_torch.kernels.population import PopulationLoop  # noqa: E402
+from neuroport_torch.kernels.population_along import PopulationAlong  # noqa: E402
 from neuroport_torch.runner import Compiled  # noqa: E402
 from unit.test_torch_gradients import CPU, Resonator, spread  # noqa: E402
 from unit.test_torch_training import Poisoned  # noqa: E402
@@ -64,9 +64,13 @@ def ran(model, together, steps, batch, rate, dtype=torch.float64, rounded=False,
 @pytest.fixture
 def small_calls(monkeypatch):
     """(takes the product, makes marks) of each call of a population's kernel that takes something along."""
-    made, plain = [], PopulationLoop._run_along
-    monkeypatch.setattr(PopulationLoop, "_run_along", lambda self, *given: made.append(
-        (given[6] is not None, given[7])) or plain(self, *given))
+    made, plain = [], PopulationAlong.forward
+
+    def forward(self, *given, product=None, marked=False):
+        made.append((product is not None, marked))
+        return plain(self, *given, product=product, marked=marked)
+
+    monkeypatch.setattr(PopulationAlong, "forward", forward)
     return made
 
 
@@ -82,14 +86,14 @@ def compare(*case, **how):
     assert set(got) == set(expected)
     for name, value in expected.items():
         assert torch.equal(got[name], value), name
+    return got
 
 
 @pytest.mark.parametrize("name", NEURONS)
 def test_every_neuron_gives_the_same_bits(name, calls):
-    model = network(NEURONS[name])
-    compare(model, 35, 9, 0.05)
-    product = not next(iter(lower(model).neurons.values())).kept.reads_input  # as a trained decay does
-    assert calls == [(product, True), (product, True), (True, False)]
+    got = compare(network(NEURONS[name]), 35, 9, 0.05)
+    assert calls[:3] == [(True, True), (True, True), (True, False)]
+    assert any(value.any() for name, value in got.items() if name.startswith("gradient of 0_linear"))
 
 
 @pytest.mark.parametrize(("steps", "batch", "width"), [(1, 1, 1), (1, 9, 64), (33, 1, 65), (64, 8, 61), (7, 17, 128)])
@@ -117,7 +121,7 @@ def test_float32_and_rounded_operands_too(rounded, calls):
 
 def test_a_small_product_is_left_to_torch(small_calls):
     ran(network(NEURONS["LIF"]), True, 3, 2, 0.1)
-    assert small_calls == []
+    assert not any(map(any, small_calls))
 
 
 def test_numbers_are_written_where_somebody_reads_them(calls):
@@ -131,7 +135,7 @@ def test_numbers_are_written_where_somebody_reads_them(calls):
         found = compiled.run(arrays, compiled.zero_state(3), {"input": x}, Poisoned(), record, wanted=wanted)
         told = [value for name, value in found.values.items() if wanted is None or name in wanted]
         assert all(value.isfinite().all() for value in [*told, *found.records.values()]), wanted
-    assert calls == []  # of the last one: all outputs are asked for
+    assert not any(map(any, calls))  # of the last one: all outputs are asked for
 
 
 def plan(layers, edges=(), shape=9):

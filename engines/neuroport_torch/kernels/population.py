@@ -8,7 +8,6 @@ from math import prod
 
 import numpy as np
 import torch
-from neuroport_loops.fused_source import fused_forward, items
 from neuroport_loops.load import load
 from neuroport_loops.population_source import BLOCK, is_bit, population_forward, population_reverse
 
@@ -17,7 +16,6 @@ from neuroport.program.bound import BoundNeuron
 from neuroport.program.stepping import Arrays
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.threads import over
-from neuroport_torch.marks import Bits, Events, Product, blank
 from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 
 Tensor = torch.Tensor
@@ -71,35 +69,26 @@ class PopulationLoop:
                 population_forward(self.traced, written, self.dtype, True, strided), "forward"))
         self._reverse_kernel = cache(
             lambda strided: load(population_reverse(self.traced, self.dtype, True, strided), "reverse"))
-        self._fused_kernel = cache(
-            lambda *how: load(fused_forward(self.traced, how[0], self.dtype, *how[1:], cache=True), "forward"))
 
     def forward(
         self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],
-        record: tuple[Record, ...], masks: Tensors, arena: Arena, product: Product | None = None, marked: bool = False,
+        record: tuple[Record, ...], masks: Tensors, arena: Arena,
     ) -> Ran:
-        """product: what is given, which is blank. marked: the output is made as marks, and is blank."""
         x = given[self.name]
         kept = keep[self.name]
         sources = {what: recorded(what) for _, what in record if what != "spikes"}
         written = tuple(dict.fromkeys([full(key) for key in kept] + list(sources.values())))
 
         made = {name: place_for(name, tuple(x.shape), x, arena) for name in written}
-        states = [state[f"{self.name}.{key}"] for key in self.traced.state]
-        coefficients, marks = self._coefficients(arrays, "before", "after"), {}
-        shape, kind = tuple(x.shape), (x.dtype, x.device)
-        out = blank(shape, *kind) if marked else arena.empty(shape, *kind)
-        taken = None if product is None else product.arrays
-        if taken is None and not marked:
-            after = self._run(written, x, out, states, coefficients, list(made.values()))
-        else:
-            after, found = self._run_along(written, x, out, states, coefficients, list(made.values()), taken, marked,
-                                           arena)
-            marks = {} if found is None else {self.name: found}
+        out = arena.empty(tuple(x.shape), x.dtype, x.device)
+        after = self._run(
+            written, x, out, [state[f"{self.name}.{key}"] for key in self.traced.state],
+            self._coefficients(arrays, "before", "after"), list(made.values()),
+        )
         return Ran(
             {self.name: out}, {self.name: {key: made[full(key)] for key in kept}},
             {(self.name, what): out if what == "spikes" else made[sources[what]] for _, what in record},
-            {f"{self.name}.{key}": value for key, value in zip(self.traced.state, after, strict=True)}, marks,
+            {f"{self.name}.{key}": value for key, value in zip(self.traced.state, after, strict=True)},
         )
 
     def reverse(self, arrays: Arrays, past: Past, cotangents: Tensors, masks: Tensors, arena: Arena) -> Reversed:
@@ -142,21 +131,6 @@ class PopulationLoop:
         strided = not all(tensor.is_contiguous() for tensor in tensors)
         return [tensor.detach().reshape(*tensor.shape[:2], self.width) if strided else over_time(tensor)
                 for tensor in tensors], strided
-
-    def _run_along(
-        self, written: tuple[str, ...], x: Tensor, out: Tensor, states: list[Tensor], coefficients: list[Tensor],
-        made: list[Tensor], taken: tuple[np.ndarray | None, ...] | None, marked: bool, arena: Arena,
-    ) -> tuple[list[Tensor], Events | Bits | None]:
-        """The same, of a product in place of ``x``, or with marks in place of ``out``, or both."""
-        (steps, batch), width = x.shape[:2], self.width
-        kernel, after = self._fused_kernel(written, taken is not None, marked), [written_over(one) for one in states]
-        words = arena.empty((steps * batch, -(-width // 64)), torch.int64, x.device).numpy().view(np.uint64)
-        around = [*(taken or [over_time(x).numpy()]), words if marked else over_time(out).numpy()]
-        arrays = [as_array(tensor) for tensor in [
-            *map(flat, coefficients), *map(flat, after), *map(over_time, made)]]
-        over(items(batch, width), 1, lambda lo, hi: kernel(steps, batch, width, lo, hi, *around, *arrays))
-        found = Bits(words, width, x.dtype)
-        return after, (found.events() or found) if marked else None
 
     def _run_back(
         self, g: Tensor, gx: Tensor, x: Tensor | None, cuts: list[Tensor], first: list[Tensor],
