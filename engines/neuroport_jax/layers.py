@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from neuroport.model.layers import Convolution, Pool2d
+from neuroport_jax.convolution import convolution, covered
 from neuroport_jax.precision import rounded
+from neuroport_jax.ways import Way
 
 Array = jax.Array
 Layers = Mapping[str, Callable[[Any, Mapping[str, Array], Array], Array]]
@@ -31,6 +33,10 @@ def _conv(node: Convolution, p: Mapping[str, Array], x: Array, precision: lax.Pr
         dimension_numbers=("NC" + node.axes, "OI" + node.axes, "NC" + node.axes),
     )
     return y + p["bias"].reshape(-1, *(1,) * len(node.axes)) if "bias" in p else y
+
+
+def _conv_on_cpu(node: Convolution, p: Mapping[str, Array], x: Array) -> Array:
+    return convolution(node, p["weight"], p.get("bias"), x) if covered(node, x.shape[1:]) else _conv(node, p, x)
 
 
 def _sum_pool(node: Pool2d, p: Mapping[str, Array], x: Array) -> Array:
@@ -72,5 +78,16 @@ ROUNDED: Layers = {
 }
 
 
-def layers(in_bfloat16: bool) -> Layers:
-    return ROUNDED if in_bfloat16 else LAYERS
+def _on_cpu(layers: Layers, conv: Callable[[Any, Mapping[str, Array], Array], Array]) -> Layers:
+    return {**layers, "Conv1d": conv, "Conv2d": conv}
+
+
+# (in bfloat16, with numba's loops on the CPU)
+TABLES = {
+    (False, False): LAYERS, (True, False): ROUNDED,
+    (False, True): _on_cpu(LAYERS, _conv_on_cpu), (True, True): _on_cpu(ROUNDED, rounded(_conv_on_cpu)),
+}
+
+
+def layers(way: Way) -> Layers:
+    return TABLES[way.bfloat16, way.products]

@@ -36,11 +36,11 @@ class JaxRunner:
         if "mask" in own:
             return x * own["mask"]
         way, flat = self.ways[Population], x.reshape(-1, *x.shape[2:])  # one product for all T x B
-        if isinstance(node, Linear) and way.native and worthwhile(flat, own["weight"]):
+        if isinstance(node, Linear) and way.products and worthwhile(flat, own["weight"]):
             bias = own.get("bias", jnp.zeros(len(own["weight"]), flat.dtype))
             y = linear(flat, own["weight"], bias, way.bfloat16)
         else:
-            y = layers(way.bfloat16)[type(node).__name__](node, own, flat)
+            y = layers(way)[type(node).__name__](node, own, flat)
         return y.reshape(*x.shape[:2], *y.shape[1:])
 
     def stepped(

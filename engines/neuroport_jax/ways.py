@@ -14,7 +14,8 @@ class Way(NamedTuple):
     """kernel: a Pallas kernel of all steps (``pallas.py``). native: a generated loop on the CPU (``native_loops.py``).
     Else ``lax.scan`` (``stepped.py``).
 
-    unroll: steps in one turn of the scan. interpret: the kernel as plain jax, for tests without a GPU. bfloat16:
+    unroll: steps in one turn of the scan. interpret: the kernel as plain jax, for tests without a GPU. products:
+    whether large products and convolutions are loops on the CPU, too (``products.py``, ``convolution.py``). bfloat16:
     whether products are of operands rounded to it.
     """
 
@@ -22,6 +23,7 @@ class Way(NamedTuple):
     native: bool = False
     unroll: int = 1
     interpret: bool = False
+    products: bool = False
     bfloat16: bool = False
 
     def __str__(self) -> str:
@@ -36,7 +38,7 @@ Ways = Mapping[type[Stepped], Way]
 
 # XLA drives a loop on a GPU from the host, so several steps a turn are one launch; on a CPU they only compile longer
 SCAN: Ways = {Population: Way(), Loop: Way()}
-NATIVE: Ways = {Population: Way(native=True), Loop: Way(native=True)}
+NATIVE: Ways = {Population: Way(native=True, products=True), Loop: Way(native=True, products=True)}
 UNROLLED: Ways = {Population: Way(unroll=8), Loop: Way(unroll=8)}
 WAYS: dict[str, Ways] = {
     "gpu": {**UNROLLED, Population: Way(kernel=True)},
@@ -63,7 +65,7 @@ def way_of(program: Program, segment: Stepped, ways: Ways) -> Way:
     if way.native:
         from neuroport_jax.native_loops import can  # needs numba
 
-        return way if can(program, segment) else Way(bfloat16=way.bfloat16)
+        return way if can(program, segment) else way._replace(native=False)
     return way
 
 
