@@ -82,7 +82,7 @@ def _correlated(x: Array, weight: Array, bias: Array, windows: Windows, spread: 
     rows = jnp.pad(weight.transpose(0, 2, 3, 1).reshape(outputs, -1), ((0, -outputs % COLUMNS), (0, 0)))
     matrix = rows.reshape(-1, COLUMNS, rows.shape[1]).swapaxes(1, 2)
     leading = ("lo", "hi", *kernel, *windows.stride, *windows.dilation, *windows.zeros, *spread)
-    how = Call(LOOPS, "correlate", leading, ("x", "matrix", "bias", "y"), -(-len(x) // BLOCKS))
+    how = Call(LOOPS, "correlate", leading, ("x", "matrix", "bias", "y"), max(1, -(-len(x) // BLOCKS)))
     made = {"y": Outline((len(x), outputs, *windows.size), x.dtype)}
     return call(how, len(x), {"x": x, "matrix": matrix, "bias": bias}, made, {})["y"]
 
@@ -94,7 +94,7 @@ def _of_weight(x: Array, dy: Array, shape: tuple[int, ...], windows: Windows) ->
     outputs, channels, *kernel = shape
     chunks, terms = -(-outputs // COLUMNS), channels * prod(kernel)
     # a sum of parts, however many threads there are: each is small beside what it sums
-    grain = -(-len(x) // max(1, min(SHARES, ROOM // (chunks * terms * COLUMNS))))
+    grain = max(1, -(-len(x) // max(1, min(SHARES, ROOM // (chunks * terms * COLUMNS)))))
     leading = ("lo", "hi", grain, *kernel, *windows.stride, *windows.dilation, *windows.zeros)
     made = {"parts": Outline((-(-len(x) // grain), chunks, terms, COLUMNS), x.dtype)}
     how = Call(LOOPS, "outer", leading, ("x", "dy", "parts"), grain)

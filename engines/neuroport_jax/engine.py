@@ -37,7 +37,7 @@ from neuroport_jax.training import (
     unnamed,
     valid_parameters,
 )
-from neuroport_jax.ways import described
+from neuroport_jax.ways import described, of_convolutions
 
 
 class JaxEngine(Engine):
@@ -105,6 +105,7 @@ class JaxExecutable(Trainable):
         return RunResult(outputs, records, after, {
             "precision": self.place.precision, "device": self.place.name, "compile_seconds": self._run.seconds,
             "segments": described(self.program, self.place.ways),
+            "convolutions": of_convolutions(self.program, self.place.ways),
         })
 
     def function(self, record: Sequence[Any] = ()) -> Function:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from neuroport.model.layers import Convolution
 from neuroport.program.lower import Program
 from neuroport.program.schedule import Loop, Parallel, Population, Stepped
 from neuroport_jax import native
+from neuroport_jax.convolution import covered
 
 
 class Way(NamedTuple):
@@ -93,3 +95,9 @@ def described(program: Program, ways: Ways) -> dict[str, str]:
     """How each segment that steps through time runs, by the names of its nodes, for people."""
     return {", ".join(segment.nodes): str(way_of(program, segment, ways))
             for segment in program.segments if not isinstance(segment, Parallel)}
+
+
+def of_convolutions(program: Program, ways: Ways) -> dict[str, str]:
+    """How each convolution is computed, by its name, for people."""
+    return {name: "windows" if ways[Population].products and covered(node, program.entering[name]) else "XLA"
+            for name, node in program.model.nodes.items() if isinstance(node, Convolution)}
