@@ -25,8 +25,10 @@ SHARES, ROOM = 32, 2**24  # parts of a weight's gradient, and numbers in all of 
 
 
 class Windows(NamedTuple):
-    """How many there are along rows and columns, how they lie, and how many zeros stand before the first number."""
+    """In how many groups the channels are; how many windows there are along rows and columns, how they lie, and how
+    many zeros stand before the first number."""
 
+    groups: int
     size: Pair
     stride: Pair
     dilation: Pair
@@ -35,24 +37,24 @@ class Windows(NamedTuple):
 
 def covered(node: Convolution, shape: tuple[int, ...]) -> bool:
     """Whether a node runs here, x (M, *shape). The rule knows neither T nor B: pieces compute the bits of a whole."""
-    terms = shape[0] * prod(node.kernel_size)
-    return node.groups == 1 and available() and prod(node.output_shape(shape)) * terms >= SMALL
+    terms = shape[0] // node.groups * prod(node.kernel_size)
+    return available() and prod(node.output_shape(shape)) * terms >= SMALL
 
 
 def convolution(node: Convolution, weight: Array, bias: Array | None, x: Array) -> Array:
-    """x (M, C, *axes), weight (O, C, *kernel_size), bias (O,) -> y (M, O, *axes)."""
+    """x (M, C, *axes), weight (O, C / groups, *kernel_size), bias (O,) -> y (M, O, *axes)."""
     size, pads = node.output_shape(x.shape[1:])[1:], node.pads(x.shape[1:])
-    windows = Windows(size, node.stride, node.dilation, tuple(before for before, _ in pads))
+    windows = Windows(node.groups, size, node.stride, node.dilation, tuple(before for before, _ in pads))
     bias = jnp.zeros(len(weight), x.dtype) if bias is None else bias
     if len(size) == 2:
         return _convolved(x, weight, bias, windows)
-    row = Windows(*((alone, *own) for alone, own in zip((1, 1, 1, 0), windows, strict=True)))
+    row = Windows(node.groups, *((alone, *own) for alone, own in zip((1, 1, 1, 0), windows[1:], strict=True)))
     return _convolved(x[:, :, None], weight[:, :, None], bias, row)[:, :, 0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _convolved(x: Array, weight: Array, bias: Array, windows: Windows) -> Array:
-    """x (M, C, H, W), weight (O, C, kernel rows, kernel columns), bias (O,) -> (M, O, *size)."""
+    """x (M, C, H, W), weight (O, C / groups, kernel rows, kernel columns), bias (O,) -> (M, O, *size)."""
     return _correlated(x, weight, bias, windows, (1, 1))
 
 
@@ -63,10 +65,11 @@ def _forward(x: Array, weight: Array, bias: Array, windows: Windows) -> tuple[Ar
 def _reverse(windows: Windows, saved: Any, dy: Array) -> tuple[Array, Array, Array]:
     x, weight = saved
     # each number's windows, last one first: a correlation with the kernel turned round, over dy with its steps apart
-    turned = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
+    apart = weight.reshape(windows.groups, -1, *weight.shape[1:])[..., ::-1, ::-1]
+    turned = apart.swapaxes(1, 2).reshape(x.shape[1], -1, *weight.shape[2:])
     zeros = [reach * (taps - 1) - before for reach, taps, before in zip(
         windows.dilation, weight.shape[2:], windows.zeros, strict=True)]
-    back = Windows(x.shape[2:], (1, 1), windows.dilation, (zeros[0], zeros[1]))
+    back = Windows(windows.groups, x.shape[2:], (1, 1), windows.dilation, (zeros[0], zeros[1]))
     dx = _correlated(dy, turned, jnp.zeros(x.shape[1], dy.dtype), back, windows.stride)
     return dx, _of_weight(x, dy, weight.shape, windows), dy.sum((0, 2, 3))
 
@@ -79,25 +82,27 @@ def _correlated(x: Array, weight: Array, bias: Array, windows: Windows, spread: 
     from neuroport_loops.convolution import COLUMNS  # needs numba
 
     outputs, _, *kernel = weight.shape
-    rows = jnp.pad(weight.transpose(0, 2, 3, 1).reshape(outputs, -1), ((0, -outputs % COLUMNS), (0, 0)))
-    matrix = rows.reshape(-1, COLUMNS, rows.shape[1]).swapaxes(1, 2)
-    leading = ("lo", "hi", *kernel, *windows.stride, *windows.dilation, *windows.zeros, *spread)
+    rows = weight.transpose(0, 2, 3, 1).reshape(windows.groups, outputs // windows.groups, -1)
+    full = jnp.pad(rows, ((0, 0), (0, -rows.shape[1] % COLUMNS), (0, 0)))
+    matrix = full.reshape(-1, COLUMNS, rows.shape[2]).swapaxes(1, 2)
+    leading = ("lo", "hi", windows.groups, *kernel, *windows.stride, *windows.dilation, *windows.zeros, *spread)
     how = Call(LOOPS, "correlate", leading, ("x", "matrix", "bias", "y"), max(1, -(-len(x) // BLOCKS)))
     made = {"y": Outline((len(x), outputs, *windows.size), x.dtype)}
     return call(how, len(x), {"x": x, "matrix": matrix, "bias": bias}, made, {})["y"]
 
 
 def _of_weight(x: Array, dy: Array, shape: tuple[int, ...], windows: Windows) -> Array:
-    """dW (O, C, kernel rows, kernel columns)."""
+    """dW (O, C / groups, kernel rows, kernel columns)."""
     from neuroport_loops.convolution import COLUMNS
 
     outputs, channels, *kernel = shape
-    chunks, terms = -(-outputs // COLUMNS), channels * prod(kernel)
+    groups = windows.groups
+    chunks, terms = groups * -(-outputs // groups // COLUMNS), channels * prod(kernel)
     # a sum of parts, however many threads there are: each is small beside what it sums
     grain = max(1, -(-len(x) // max(1, min(SHARES, ROOM // (chunks * terms * COLUMNS)))))
-    leading = ("lo", "hi", grain, *kernel, *windows.stride, *windows.dilation, *windows.zeros)
+    leading = ("lo", "hi", grain, groups, *kernel, *windows.stride, *windows.dilation, *windows.zeros)
     made = {"parts": Outline((-(-len(x) // grain), chunks, terms, COLUMNS), x.dtype)}
     how = Call(LOOPS, "outer", leading, ("x", "dy", "parts"), grain)
     matrix = call(how, len(x), {"x": x, "dy": dy}, made, {})["parts"].sum(0)
-    rows = matrix.swapaxes(1, 2).reshape(-1, *kernel, channels)[:outputs]
-    return rows.transpose(0, 3, 1, 2)
+    rows = matrix.swapaxes(1, 2).reshape(groups, -1, terms)[:, : outputs // groups]
+    return rows.reshape(outputs, *kernel, channels).transpose(0, 3, 1, 2)

@@ -189,14 +189,16 @@ def room_for_pairs(laid, kernel):
 
 @kept
 def correlate(
-    lo, hi, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left, spread_y, spread_x, x, matrix,
-    bias, y,
+    lo, hi, groups, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left, spread_y, spread_x, x,
+    matrix, bias, y,
 ):
     """Samples lo to hi of y (M, O, P, Q): windows over x (M, C, H, W), which lies as ``lay_out`` says.
 
-    matrix: (ceil(O / COLUMNS), kernel_y * kernel_x * C, COLUMNS). bias: (O,).
+    matrix: (chunks, kernel_y * kernel_x * C / groups, COLUMNS), in each group a chunk for COLUMNS of its outputs.
+    bias: (O,).
     """
-    (_, outputs, height, width), channels = y.shape, x.shape[1]
+    (_, outputs, height, width), channels = y.shape, x.shape[1] // groups
+    outputs, chunks = outputs // groups, len(matrix) // groups
     laid = np.zeros((extent(height, stride_y, dilation_y, kernel_y), extent(width, stride_x, dilation_x, kernel_x),
                      channels), x.dtype)
     begin, inside = windows(laid.shape, (height, width), (stride_y, stride_x), (dilation_y, dilation_x),
@@ -209,33 +211,36 @@ def correlate(
     run = inside[::length].copy()
     sums = np.empty((len(tiles), COLUMNS), x.dtype)
     for m in range(lo, hi):
-        few = lay_out(x[m], top, left, spread_y, spread_x, laid) <= int(DENSE * laid.size)
-        pairs = enumerate_pairs(laid, down, right, window, term, value) if few else 0
-        into = y[m].reshape((outputs, len(begin)))
-        for chunk in range(len(matrix)):
-            weights = matrix[chunk]
-            if few:
-                sums[:] = 0
-                for n in range(pairs):
-                    add_row(sums, window[n], value[n], weights, term[n])
-            else:
-                for p in range(0, len(tiles), ROWS):
-                    sum_tile(flat, tiles[p : p + ROWS], run, length, 1, weights, sums[p : p + ROWS])
-            for o in range(min(COLUMNS, outputs - chunk * COLUMNS)):
-                b = bias[chunk * COLUMNS + o]
-                for p in range(len(begin)):
-                    into[chunk * COLUMNS + o, p] = sums[p, o] + b
+        into = y[m].reshape((-1, len(begin)))
+        for g in range(groups):
+            own = x[m, g * channels : (g + 1) * channels]
+            few = lay_out(own, top, left, spread_y, spread_x, laid) <= int(DENSE * laid.size)
+            pairs = enumerate_pairs(laid, down, right, window, term, value) if few else 0
+            for chunk in range(chunks):
+                weights, first = matrix[g * chunks + chunk], g * outputs + chunk * COLUMNS
+                if few:
+                    sums[:] = 0
+                    for n in range(pairs):
+                        add_row(sums, window[n], value[n], weights, term[n])
+                else:
+                    for p in range(0, len(tiles), ROWS):
+                        sum_tile(flat, tiles[p : p + ROWS], run, length, 1, weights, sums[p : p + ROWS])
+                for o in range(min(COLUMNS, outputs - chunk * COLUMNS)):
+                    b = bias[first + o]
+                    for p in range(len(begin)):
+                        into[first + o, p] = sums[p, o] + b
 
 
 @kept
 def outer(
-    lo, hi, grain, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left, x, dy, parts,
+    lo, hi, grain, groups, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left, x, dy, parts,
 ):
     """Of samples lo to hi, the gradient of the matrix of ``correlate``; a part for each ``grain`` samples.
 
-    parts: (ceil(M / grain), ceil(O / COLUMNS), kernel_y * kernel_x * C, COLUMNS). lo is a multiple of grain.
+    parts: (ceil(M / grain), *matrix). lo is a multiple of grain.
     """
-    (_, outputs, height, width), channels = dy.shape, x.shape[1]
+    (_, outputs, height, width), channels = dy.shape, x.shape[1] // groups
+    outputs, chunks = outputs // groups, parts.shape[1] // groups
     laid = np.zeros((extent(height, stride_y, dilation_y, kernel_y), extent(width, stride_x, dilation_x, kernel_x),
                      channels), x.dtype)
     begin, inside = windows(laid.shape, (height, width), (stride_y, stride_x), (dilation_y, dilation_x),
@@ -247,21 +252,24 @@ def outer(
     run = begin[::width].copy()
     turned, sums = np.empty((len(begin), COLUMNS), x.dtype), np.empty((ROWS, COLUMNS), x.dtype)
     for m in range(lo, hi):
+        part, of = parts[m // grain], dy[m].reshape((-1, len(begin)))
         if m % grain == 0:
-            parts[m // grain] = 0
-        few = lay_out(x[m], top, left, 1, 1, laid) <= int(DENSE * laid.size)
-        pairs = enumerate_pairs(laid, down, right, window, term, value) if few else 0
-        of = dy[m].reshape((outputs, len(begin)))
-        for chunk in range(parts.shape[1]):
-            total, first = parts[m // grain, chunk], chunk * COLUMNS
-            for o in range(COLUMNS):
-                for p in range(len(begin)):
-                    turned[p, o] = of[first + o, p] if first + o < outputs else 0
-            if few:
-                for n in range(pairs):
-                    add_row(total, term[n], value[n], turned, window[n])
-            else:
-                for k in range(0, terms, ROWS):
-                    sum_tile(flat, tiles[k : k + ROWS], run, width, stride_x * channels, turned, sums)
-                    for i in range(min(ROWS, terms - k)):
-                        add_row(total, k + i, x.dtype.type(1), sums, i)
+            part[:] = 0
+        for g in range(groups):
+            own = x[m, g * channels : (g + 1) * channels]
+            few = lay_out(own, top, left, 1, 1, laid) <= int(DENSE * laid.size)
+            pairs = enumerate_pairs(laid, down, right, window, term, value) if few else 0
+            for chunk in range(chunks):
+                total, first = part[g * chunks + chunk], g * outputs + chunk * COLUMNS
+                filled = min(COLUMNS, outputs - chunk * COLUMNS)
+                for o in range(COLUMNS):
+                    for p in range(len(begin)):
+                        turned[p, o] = of[first + o, p] if o < filled else 0
+                if few:
+                    for n in range(pairs):
+                        add_row(total, term[n], value[n], turned, window[n])
+                else:
+                    for k in range(0, terms, ROWS):
+                        sum_tile(flat, tiles[k : k + ROWS], run, width, stride_x * channels, turned, sums)
+                        for i in range(min(ROWS, terms - k)):
+                            add_row(total, k + i, x.dtype.type(1), sums, i)
