@@ -37,7 +37,7 @@ from neuroport.program.lower import lower
 
 HERE = Path(__file__).resolve().parent
 LENGTHS = [64, 128, 256, 512, 1024, 2048, 4096]
-UNITS, BATCH = 512, 16
+UNITS, BATCH = 512, 64
 
 
 def population(steps: int) -> Callable[[], Any]:

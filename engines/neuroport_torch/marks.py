@@ -10,7 +10,6 @@ import torch
 from torch.nn import functional
 
 from neuroport_torch.arena import Arena
-from neuroport_torch.dense import ROWS
 from neuroport_torch.kernels.threads import over
 from neuroport_torch.precision import bfloat16
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 Tensor = torch.Tensor
 Shape = tuple[int, ...]
 DENSE = 0.15  # share of events above which the dense product is cheaper
+GRAIN, SHEAVES = 256, 8  # rows, and sheaves of them, that are done sooner than handed to a thread
 SAMPLE = 64  # rows, spread over the run, that tell soon whether the others are worth a look
 
 HAS_NUMBA = find_spec("numba") is not None
@@ -51,7 +51,7 @@ class Events:
             return None
         if others:
             value = np.empty(start[-1], values.dtype)
-            over(rows, ROWS, lambda lo, hi: fetch(values, start, found.index, lo, hi, value))
+            over(rows, GRAIN, lambda lo, hi: fetch(values, start, found.index, lo, hi, value))
             found.value = bfloat16(torch.from_numpy(value)).numpy() if rounded else value
         return found
 
@@ -64,7 +64,7 @@ class Events:
             return None
         np.cumsum(start, out=start)
         index = np.empty(start[-1], np.int16 if columns < 2**15 else np.int32)
-        over(len(bits), ROWS, lambda lo, hi: enumerate_bits(bits, start, lo, hi, index))
+        over(len(bits), GRAIN, lambda lo, hi: enumerate_bits(bits, start, lo, hi, index))
         return Events((len(bits), columns), start, index)
 
     @property
@@ -74,7 +74,7 @@ class Events:
     def times(self, weight: Tensor, bias: Tensor | None, y: Tensor) -> None:
         """y (M, N) = x W^T + b."""
         arrays, into = self.product(weight, bias), y.numpy()
-        over(len(into), ROWS, lambda lo, hi: gather(*arrays, into, lo, hi))
+        over(len(into), GRAIN, lambda lo, hi: gather(*arrays, into, lo, hi))
 
     def product(self, weight: Tensor, bias: Tensor | None) -> tuple[np.ndarray | None, ...]:
         """What x W^T + b is made of: start, index, value, W^T as (N / LANES, K, LANES), b with zeros at its end."""
@@ -88,11 +88,11 @@ class Events:
         """dW (N, K) = dy^T x, from dy (M, N)."""
         d, sheaves = dy.detach().contiguous().numpy(), -(-self.shape[0] // SHEAF)
         place, order = np.empty((sheaves, self.shape[1] + 1), np.int64), np.empty(len(self.index), np.int16)
-        over(sheaves, 1, lambda lo, hi: sort(self.start, self.index, lo, hi, place, order))
+        over(sheaves, SHEAVES, lambda lo, hi: sort(self.start, self.index, lo, hi, place, order))
         value = self.value
         if value is not None:
             value, of = np.empty_like(value), value
-            over(sheaves, 1, lambda lo, hi: sorted_values(self.start, self.index, of, lo, hi, place, value))
+            over(sheaves, SHEAVES, lambda lo, hi: sorted_values(self.start, self.index, of, lo, hi, place, value))
         dw = np.empty((d.shape[1], self.shape[1]), d.dtype)
         over(len(dw), LANES, lambda lo, hi: scatter(place, order, value, d, dw, lo, hi))
         return torch.from_numpy(dw)
@@ -131,7 +131,7 @@ class Bits:
     def events(self) -> Events | None:
         """None where it is not mostly zeros."""
         start = np.zeros(len(self.words) + 1, np.int64)
-        over(len(self.words), ROWS, lambda lo, hi: count(self.words, lo, hi, start[1:]))
+        over(len(self.words), GRAIN, lambda lo, hi: count(self.words, lo, hi, start[1:]))
         return Events.marked(self.words, start, self.columns)
 
     def dense(self, arena: Arena) -> Tensor:
@@ -141,7 +141,7 @@ class Bits:
         def rows(lo: int, hi: int) -> None:
             into[lo:hi] = np.unpackbits(packed[lo:hi], axis=1, count=self.columns, bitorder="little")
 
-        over(len(x), ROWS, rows)
+        over(len(x), GRAIN, rows)
         return x
 
 
@@ -204,7 +204,7 @@ def _binary(x: Tensor) -> bool:
 def _mark(values: np.ndarray, words: np.ndarray, count: np.ndarray) -> bool:
     """Marks what is not zero in values (M, K); words (M, words of 64), count (M,). Whether any of it is not 1."""
     others: list[int] = []
-    over(len(values), ROWS, lambda lo, hi: others.append(mark(values, lo, hi, words, count)))
+    over(len(values), GRAIN, lambda lo, hi: others.append(mark(values, lo, hi, words, count)))
     return any(others)
 
 
