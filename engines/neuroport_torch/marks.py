@@ -146,9 +146,16 @@ class Bits:
 
 
 class Product:
-    """x W^T + b that whoever reads it takes along: see ``along.py``. arrays: ``Events.product``'s, None until known."""
+    """x W^T + b that whoever reads it takes along: see ``along.py``. Due once its operands are known."""
 
-    arrays: tuple[np.ndarray | None, ...] | None = None
+    due = False
+
+    def of(self, events: Events, weight: Tensor, bias: Tensor | None) -> None:
+        self.due, self.events, self.weight, self.bias = True, events, weight.detach(), bias
+
+    def arrays(self) -> tuple[np.ndarray | None, ...]:
+        """``Events.product``, made anew each time: kept until the reverse they would be a copy of the weights."""
+        return self.events.product(self.weight, self.bias)
 
 
 class Marked(torch.Tensor):

@@ -144,7 +144,7 @@ class Runner:
         else:
             y = self.compiled.layers[type(node).__name__].apply(node, parameters, rows)
         y = y.reshape(*x.shape[:2], *y.shape[1:])
-        if owed is not None and owed.arrays is not None:
+        if owed is not None and owed.due:
             return Owed.standing_for(owed, y)
         return y * self.masks[name] if name in self.masks else y
 

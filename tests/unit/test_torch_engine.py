@@ -228,7 +228,7 @@ def test_the_engine_says_what_it_uses():
     model = Model.sequential(input=4, dt=1e-3, layers=[Linear(7), LIF.from_decay(0.5)])
     info = run(torch_executable(model), dyadic(model), spikes((3, B, 4))).info
     assert info["device"] == "cpu" and info["precision"] == "float32"
-    assert info["loops"] == {"1_lif": "PopulationLoop"} and info["products"] == {"0_linear": "torch"}
+    assert info["loops"] == {"1_lif": "PopulationAlong"} and info["products"] == {"0_linear": "torch"}
     assert "cpu" in TorchEngine().devices() and "torch" in TorchEngine().versions()
     features = TorchEngine().capabilities("cpu").features
     assert {"node.Linear", "node.Conv2d", "optimizer.Adam", "gradients"} <= set(features)

@@ -52,7 +52,7 @@ class PopulationAlong(PopulationLoop):
         after = [written_over(state[f"{name}.{key}"]) for key in traced.state]
         self._over_items(
             self._along_kernel(written, product is not None, marked, again), steps, batch,
-            [*([over_time(x).numpy()] if product is None else product.arrays),
+            [*([over_time(x).numpy()] if product is None else product.arrays()),
              words if marked else over_time(out).numpy()],
             [*map(flat, self._coefficients(arrays, "before", "after")), *map(flat, after),
              *map(over_time, made.values()), *map(over_time, at.values())])
@@ -75,7 +75,7 @@ class PopulationAlong(PopulationLoop):
         sums = {key: g.new_zeros(g.shape[1:]) for key in traced.trained}
         of_start = [written_over(past.of_after[f"{name}.{key}"]) for key in traced.state]
         self._over_items(
-            self._again_kernel(), len(g), g.shape[1], [*past.product.arrays, *map(as_array, map(over_time, (g, gx)))],
+            self._again_kernel(), len(g), g.shape[1], [*past.product.arrays(), *map(as_array, map(over_time, (g, gx)))],
             [*map(flat, self._coefficients(arrays, "before", "after", "reverse")), *map(over_time, at),
              *map(flat, sums.values()), *map(flat, of_start)])
         return Reversed({name: gx}, {}, {name: sums}, {
