@@ -47,7 +47,8 @@ def linear(
     if isinstance(marks, Events):
         return _Linear.apply(x, weight, bias, marks, arena, rounded, owed), "events"
     if isinstance(marks, Bits):
-        return _Linear.apply(x, weight, bias, marks, arena, rounded, None), way(marks, weight)
+        values = marks.dense(arena)
+        return _Linear.apply(x, weight, bias, marks, arena, rounded, None, values), way(values, weight)
     if marks is not None:
         return marks.linear(weight, bias, rounded), "bits"
     on_tensor_cores = on_cuda(x, weight, bias, rounded, exact)
@@ -103,11 +104,12 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, marks: Events | Bits | None, arena: Arena,
-        rounded: bool, owed: Product | None,
+        rounded: bool, owed: Product | None, values: Tensor | None = None,
     ) -> Tensor:
+        """values: those of x, where it is blank and to be multiplied as numbers."""
         ctx.biased, ctx.arena, ctx.rounded = bias is not None, arena, rounded
-        if isinstance(marks, Bits):
-            x = marks.dense(arena)
+        if values is not None:
+            x = values
         elif rounded and marks is None:
             x = operand(x, arena)
         weight = bfloat16(weight) if rounded else weight
@@ -135,7 +137,7 @@ class _Linear(torch.autograd.Function):
             dx = dense(dy, weight.t(), ctx.arena)
         if ctx.needs_input_grad[1]:
             dw = _outer(dy, ctx.kept, x[0] if x else None, ctx.arena)
-        return dx, dw, db, None, None, None, None
+        return dx, dw, db, *[None] * (len(ctx.needs_input_grad) - 3)
 
 
 if HAS_NUMBA:

@@ -108,8 +108,9 @@ def test_what_is_given_is_no_sum_over_events_where_the_input_is_dense(calls):
     assert calls[0] == (False, True)
 
 
-def test_spikes_that_are_no_longer_few_are_multiplied_as_a_dense_matrix(calls):
-    compare(network(LIF(tau=4e-3, v_threshold=0.01)), 30, 6, 0.1)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_spikes_that_are_no_longer_few_are_multiplied_as_a_dense_matrix(dtype, calls):
+    compare(network(LIF(tau=4e-3, v_threshold=0.01)), 30, 6, 0.1, dtype=dtype)
     assert calls[:2] == [(True, True), (False, True)]
 
 
