@@ -30,7 +30,7 @@ from neuroport_loops.population_source import (
 
 SAMPLES = 8  # of 64 lanes each: as many as a block of ``population_source``
 STRIDE = 8  # steps
-IMPORTS = "from neuroport_loops.lanes import LANES, add_rows, marks, move_lanes\n\n"
+IMPORTS = "from neuroport_loops.lanes import LANES, add_rows, marks, move_lanes, round_lanes\n\n"
 PRODUCT = ("start", "index", "value", "chunks", "bias")
 
 ITEMS = f"""\
@@ -56,6 +56,9 @@ MARK = """\
 for g in range(last - first):
     word, ones = marks(ot, g * LANES)
     bits[t * batch + first + g, c] = word & mask"""
+ROUND = """\
+for g in range(last - first):
+    round_lanes(it, it, g * LANES)"""
 EACH = """\
 for g in range(last - first):
     at = (first + g) * width + column
@@ -113,25 +116,28 @@ def fused_forward(
     return text + block(_each([f"s_{name}[at + j] = v_{name}[lane]" for name in traced.state]), 2)
 
 
-def fused_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
-    """``reverse(steps, batch, width, lo, hi, start, index, value, chunks, bias, gout, gx, c_*, at_*, acc_*, g_*)``.
+def fused_reverse(traced: Traced, dtype: str, rounded: bool = False, cache: bool = False) -> str:
+    """``reverse(steps, batch, width, lo, hi, start, index, value, chunks, bias, gout, gx, total, c_*, at_*, acc_*,
+    g_*)``.
 
-    Items lo to hi, after a forward pass that gathers and strides. The others as in ``population_reverse``.
+    Items lo to hi, after a forward pass that gathers and strides. total: (M,), zero at first, the sums of gx over time.
+    rounded: gx itself is then rounded to bfloat16, as the product's reverse reads it. The others as in
+    ``population_reverse``.
     """
     coefficients = needed(traced.coefficients, "c", traced.before, traced.after, traced.reverse)
     kept = kept_names(traced)
     again = [f"t_{target(name)}" for name in kept] + [f"r_{name}" for name in traced.reads_state]
     again += ["xt"] if traced.reads_input else []  # of each step that is run again
-    arguments = [*PRODUCT, "gout", "gx", *(f"c_{name}" for name in coefficients)]
+    arguments = [*PRODUCT, "gout", "gx", "total", *(f"c_{name}" for name in coefficients)]
     arguments += [f"{kind}_{name}" for kind, names in (("at", traced.state), ("acc", traced.trained),
                                                         ("g", traced.state)) for name in names]
-    loaded = [f"l_{name}[lane] = g_{name}[at + j]" for name in traced.state]
+    loaded = ["summed[lane] = zero", *(f"l_{name}[lane] = g_{name}[at + j]" for name in traced.state)]
     loaded += [f"a_{name}[lane] = acc_{name}[at + j]" for name in traced.trained]
 
     text = header(dtype) + IMPORTS + DECORATOR.format(cache=cache)
     text += f"def reverse({', '.join(['steps', 'batch', 'width', 'lo', 'hi', *arguments])}):\n"
     local = [*(f"k_{name}" for name in coefficients), *(f"v_{name}" for name in traced.state), "xt", "ot", "it",
-             *(f"l_{name}" for name in traced.state), *(f"a_{name}" for name in traced.trained)]
+             "summed", *(f"l_{name}" for name in traced.state), *(f"a_{name}" for name in traced.trained)]
     text += _buffers([name for name in local if name not in again])
     text += _buffers([f"all_{name}" for name in again if not _holds_bits(name)], (STRIDE,))
     text += _buffers([f"all_{name}" for name in again if _holds_bits(name)], (STRIDE,), "np.uint32")
@@ -150,9 +156,10 @@ def fused_reverse(traced: Traced, dtype: str, cache: bool = False) -> str:
 
     text += block("for t in range(end - 1, begin - 1, -1):", 3) + block(step, 4) * bool(step)
     text += block(_rows_in("gout[t]", "ot"), 4)
-    text += block(LOOP, 4) + block(prefixed(reverse_lane(traced), "r"), 5)
+    text += block(LOOP, 4) + block(prefixed(reverse_lane(traced), "r"), 5) + block("summed[j] += it[j]", 5)
+    text += block(ROUND, 4) if rounded else ""
     text += block(_rows_out("it", "gx[t]"), 4)
-    stored = [f"g_{name}[at + j] = l_{name}[lane]" for name in traced.state]
+    stored = ["total[at + j] = summed[lane]", *(f"g_{name}[at + j] = l_{name}[lane]" for name in traced.state)]
     return text + block(_each(stored + [f"acc_{name}[at + j] = a_{name}[lane]" for name in traced.trained]), 2)
 
 

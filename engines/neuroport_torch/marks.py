@@ -146,12 +146,17 @@ class Bits:
 
 
 class Product:
-    """x W^T + b that whoever reads it takes along: see ``along.py``. Due once its operands are known."""
+    """x W^T + b that whoever reads it takes along: see ``along.py``. Due once its operands are known.
+
+    rounded: whether its operands are bfloat16. total: of y's cotangent, (B, N) summed over time, once the reader has
+    run back; the cotangent is an operand then.
+    """
 
     due = False
+    total: Tensor | None = None
 
-    def of(self, events: Events, weight: Tensor, bias: Tensor | None) -> None:
-        self.due, self.events, self.weight, self.bias = True, events, weight.detach(), bias
+    def of(self, events: Events, weight: Tensor, bias: Tensor | None, rounded: bool) -> None:
+        self.due, self.events, self.weight, self.bias, self.rounded = True, events, weight.detach(), bias, rounded
 
     def arrays(self) -> tuple[np.ndarray | None, ...]:
         """``Events.product``, made anew each time: kept until the reverse they would be a copy of the weights."""

@@ -107,7 +107,7 @@ class _Linear(torch.autograd.Function):
         rounded: bool, owed: Product | None, values: Tensor | None = None,
     ) -> Tensor:
         """values: those of x, where it is blank and to be multiplied as numbers."""
-        ctx.biased, ctx.arena, ctx.rounded = bias is not None, arena, rounded
+        ctx.biased, ctx.arena, ctx.rounded, ctx.owed = bias is not None, arena, rounded, owed
         if values is not None:
             x = values
         elif rounded and marks is None:
@@ -119,7 +119,7 @@ class _Linear(torch.autograd.Function):
             y = dense(x, weight, arena)
             return y if bias is None else y.add_(bias)
         if owed is not None:
-            owed.of(marks, weight, bias)
+            owed.of(marks, weight, bias, rounded)
             return blank((len(x), len(weight)), x.dtype, x.device)
         y = arena.empty((len(x), len(weight)), x.dtype, x.device)
         marks.times(weight, bias, y)
@@ -130,9 +130,10 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         weight, *x = ctx.saved_tensors
         dx = dw = db = None
+        total = None if ctx.owed is None else ctx.owed.total
         if ctx.biased and ctx.needs_input_grad[2]:
-            db = dy.sum(0)  # a bias is added: its gradient is no product
-        dy = operand(dy, ctx.arena) if ctx.rounded else dy
+            db = (dy if total is None else total).sum(0)  # a bias is added: its gradient is no product
+        dy = operand(dy, ctx.arena) if ctx.rounded and total is None else dy
         if ctx.needs_input_grad[0]:
             dx = dense(dy, weight.t(), ctx.arena)
         if ctx.needs_input_grad[1]:

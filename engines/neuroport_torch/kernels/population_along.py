@@ -29,7 +29,8 @@ class PopulationAlong(PopulationLoop):
         super().__init__(bound, dtype)
         self._along_kernel = cache(
             lambda *how: load(fused_forward(self.traced, how[0], self.dtype, *how[1:], cache=True), "forward"))
-        self._again_kernel = cache(lambda: load(fused_reverse(self.traced, self.dtype, True), "reverse"))
+        self._again_kernel = cache(
+            lambda rounded: load(fused_reverse(self.traced, self.dtype, rounded, cache=True), "reverse"))
 
     def forward(
         self, arrays: Arrays, state: Tensors, given: Tensors, keep: Mapping[str, tuple[str, ...]],
@@ -74,10 +75,13 @@ class PopulationAlong(PopulationLoop):
         gx = arena.empty(tuple(g.shape), g.dtype, g.device)
         sums = {key: g.new_zeros(g.shape[1:]) for key in traced.trained}
         of_start = [written_over(past.of_after[f"{name}.{key}"]) for key in traced.state]
+        product = past.product
+        product.total = g.new_zeros(g.shape[1:])
         self._over_items(
-            self._again_kernel(), len(g), g.shape[1], [*past.product.arrays(), *map(as_array, map(over_time, (g, gx)))],
-            [*map(flat, self._coefficients(arrays, "before", "after", "reverse")), *map(over_time, at),
-             *map(flat, sums.values()), *map(flat, of_start)])
+            self._again_kernel(product.rounded), len(g), g.shape[1],
+            [*product.arrays(), *map(as_array, map(over_time, (g, gx)))],
+            [flat(product.total), *map(flat, self._coefficients(arrays, "before", "after", "reverse")),
+             *map(over_time, at), *map(flat, sums.values()), *map(flat, of_start)])
         return Reversed({name: gx}, {}, {name: sums}, {
             f"{name}.{key}": value for key, value in zip(traced.state, of_start, strict=True)})
 
