@@ -33,8 +33,8 @@ def test_whoever_agrees_is_timed_and_whoever_does_not_or_dies_is_not(measured):
     assert "exit code 3" in found["failures"]["falling"]["message"] and "falling" not in found["engines"]
 
 
-def test_the_screen_says_it_in_words_for_a_stranger_agreement_first(measured):
-    done = measured("--engines", "honest")
+def test_the_screen_says_it_in_words_for_a_stranger_agreement_first_and_becomes_a_picture(measured, workplace):
+    done = measured("--engines", "honest", "--picture", "bench.svg")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert len(lines) <= 40 and max(map(len, lines)) <= 100
@@ -44,6 +44,7 @@ def test_the_screen_says_it_in_words_for_a_stranger_agreement_first(measured):
                  "reference is the measure"):
         assert word in done.out, word
     assert "honest: one batch, 3 rounds to warm up" in done.err
+    assert "honest" in (workplace / "bench.svg").read_text()
 
 
 def test_an_engine_that_cannot_run_the_model_is_listed_with_all_gaps_and_the_others_are_timed(measured):
@@ -52,11 +53,6 @@ def test_an_engine_that_cannot_run_the_model_is_listed_with_all_gaps_and_the_oth
     said = " ".join(done.out.split())
     assert "✗ honest bfloat16 was left out" in said and "precision: bfloat16" in said
     assert "✓ honest float32 is the fastest of 1" in said
-
-
-def test_the_screen_becomes_a_picture(measured, workplace):
-    assert measured("--engines", "honest", "--quiet", "--picture", "bench.svg").code == 0
-    assert "honest" in (workplace / "bench.svg").read_text()
 
 
 @pytest.mark.parametrize(("options", "said"), [

@@ -40,22 +40,26 @@ def test_an_engine_of_the_same_equations_agrees_to_the_bit(compared, workplace):
     assert summary["test_accuracy"] == honest["trainings"][1]["summary"]["test_accuracy"]
 
 
-def test_the_screen_is_one_screen_of_words_for_a_stranger(compared):
-    done = compared("--engines", "honest,reference", "--quiet")
+def test_the_screen_is_one_screen_of_words_for_a_stranger_and_becomes_a_picture(compared, workplace):
+    done = compared("--engines", "honest,reference", "--quiet", "--picture", "screen.png")
     lines = done.out.splitlines()
     assert len(lines) <= 40 and max(map(len, lines)) <= 100
     for word in ("Do they compute the same?", "Do they learn the same?", "How fast, how large?", "576 of 576",
                  "bit: every bit is equal", "norm:", "statistical:", "test accuracy, 2 seeds", "samples/s",
                  "peak memory", "--full", "✓ honest (bit) agrees with reference"):
         assert word in done.out, word
+    assert (workplace / "screen.png").read_bytes().startswith(b"\x89PNG")
     assert "seed 0:" not in done.err  # what the strangers print is not ours to silence
 
 
-def test_the_reference_is_the_measure_even_if_it_is_not_named(compared):
-    done = compared("--engines", "honest", "--quiet")
+def test_the_reference_is_the_measure_even_if_it_is_not_named_and_the_screen_becomes_a_picture(compared, workplace):
+    done = compared("--engines", "honest", "--quiet", "--picture", "compared.svg")
     assert done.code == 0 and "the measure is reference (float64)" in done.out
     costs = done.out.partition("How fast")[2]
     assert "honest" in costs and "float64" not in costs
+    text = (workplace / "compared.svg").read_text()
+    assert text.startswith("<svg")
+    assert "honest" in text and "@font-face" not in text  # no font from the net, which a README would not load
 
 
 def test_an_engine_that_computes_something_else_is_found_out(compared):
@@ -86,16 +90,6 @@ def test_accuracies_of_two_engines_are_held_against_the_spread_over_seeds(compar
     assert set(seeds["means"]) == {"honest", "reference"} and seeds["within"] in (True, False)
     assert seeds["apart"] == pytest.approx(abs(np.subtract(*seeds["means"].values())))
     assert [one["seed"] for one in done.json["engines"]["reference"]["trainings"]] == [0, 1]
-
-
-@pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<svg"), (".png", b"\x89PNG")])
-def test_the_screen_becomes_a_picture(compared, workplace, suffix, start):
-    path = workplace / f"compared{suffix}"
-    assert compared("--engines", "honest", "--quiet", "--picture", path.name).code == 0
-    assert path.read_bytes().startswith(start)
-    if suffix == ".svg":
-        text = path.read_text()
-        assert "honest" in text and "@font-face" not in text  # no font from the net, which a README would not load
 
 
 def test_ctrl_c_ends_with_130_and_leaves_no_engine_at_work(workplace, strangers):

@@ -95,10 +95,10 @@ def test_without_it_the_neuron_is_unknown(process, mine):
     ("taken.py", "import neuroport as npt\n\nclass LIF(npt.SpikingNeuron):\n    state = ('v',)\n",
      "'LIF' is the name of a class of neuroport's own"),
 ])
-def test_what_fails_in_a_users_file_is_named_with_its_line(process, workplace, name, text, said):
+def test_what_fails_in_a_users_file_is_named_with_its_line(neuroport, workplace, name, text, said):
     if text is not None:
         (workplace / name).write_text(text)
-    done = process("train", "experiment.yaml", "--import", name)
+    done = neuroport("train", "experiment.yaml", "--import", name)
     assert done.code == 2 and said in done.err and "Traceback" not in done.err and done.out == ""
     assert f"--import {name}" in done.err
 

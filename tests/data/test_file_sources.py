@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -125,23 +127,31 @@ def test_a_label_beyond_the_classes_is_refused_before_anything_is_read(tmp_path,
         load("hdf5", {"path": str(tmp_path / "digits"), **WINDOW})
 
 
+def on_one_line(raised):
+    """What an error says: where its lines end depends on how long the folder's name is."""
+    return " ".join(str(raised.value).split())
+
+
 def test_files_that_are_none_are_refused_in_words(tmp_path):
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "train.h5").write_text("no HDF5")
-    with pytest.raises(InvalidData, match="cannot be read as HDF5 with spikes and labels"):
+    with pytest.raises(InvalidData) as raised:
         load("hdf5", {"path": str(tmp_path / "text"), **WINDOW})
+    assert "cannot be read as HDF5 with spikes and labels" in on_one_line(raised)
     (tmp_path / "other").mkdir()
     with h5py.File(tmp_path / "other" / "train.h5", "w") as file:
         file["labels"] = np.zeros(3, int)
-    with pytest.raises(InvalidData, match="cannot be read as HDF5 with spikes and labels"):
+    with pytest.raises(InvalidData) as raised:
         load("hdf5", {"path": str(tmp_path / "other"), **WINDOW})
+    assert "cannot be read as HDF5 with spikes and labels" in on_one_line(raised)
     (tmp_path / "dense").mkdir()
     with h5py.File(tmp_path / "dense" / "train.h5", "w") as file:
         file["labels"], file["spikes/times"], file["spikes/units"] = (np.zeros(3, int), np.zeros((3, 2)),
                                                                        np.zeros((2, 2), int))
     with pytest.raises(InvalidData) as raised:
         load("hdf5", {"path": str(tmp_path / "dense"), **WINDOW})
-    assert "holds 2 samples, spikes/times 3" in str(raised.value) and "not a list for each" in str(raised.value)
+    said = on_one_line(raised)
+    assert "holds 2 samples, spikes/times 3" in said and "not a list for each" in said
 
 
 def test_a_truncated_file_is_refused_in_words(tmp_path):
@@ -253,8 +263,9 @@ def test_traces_are_targets_of_whole_parts(tmp_path):
 ])
 def test_a_file_that_does_not_fit_is_named(tmp_path, make, options, said):
     fill(tmp_path / "set", make)
-    with pytest.raises((InvalidData, InvalidExperiment), match=said):
+    with pytest.raises((InvalidData, InvalidExperiment)) as raised:
         load("folder", {"path": str(tmp_path / "set"), **options})
+    assert re.search(said, on_one_line(raised))
 
 
 def test_a_fault_among_events_names_the_file(tmp_path):

@@ -25,6 +25,7 @@ from neuroport.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+CARRIED = DOCS / "how-to" / "carry-to-another-library.md"
 PEERS = ("snnTorch", "Spyx", "Norse")
 
 OPENING = r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]*)\")?\n"

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from docs.pages import DOCS, blocks, run, run_in
+from docs.pages import CARRIED, blocks, run, run_in
 
 import neuroport as npt
 
 nir = pytest.importorskip("nir", reason="the files are held against nir, which is not installed")
 
-PAGE = DOCS / "how-to" / "carry-to-another-library.md"
 STEP = {"Norse": 1e-3, "snnTorch": 1e-4}  # seconds a step has there
 HIDDEN = {"Norse": "hidden", "snnTorch": "hidden/hidden"}
 NEAR = 1e-5  # so far from its threshold a float32 potential may be on the other side
@@ -37,7 +36,7 @@ class Carried:
 
     def there(self, peer: str, *changes: tuple[str, str]) -> dict[str, np.ndarray]:
         """What the page's block for a peer leaves, run there; changes: of its text, (old, new)."""
-        (block,) = (block for block in blocks(PAGE) if block.title == peer)
+        (block,) = (block for block in blocks(CARRIED) if block.title == peer)
         text = block.text
         for old, new in changes:
             assert old in text
@@ -64,7 +63,7 @@ def carried(tmp_path_factory: pytest.TempPathFactory) -> Carried:
         pytest.importorskip(engine, reason=f"a network is trained and run on both engines, {engine} is not installed")
     folder = tmp_path_factory.mktemp("carried")
     with contextlib.chdir(folder):
-        return Carried(folder, run(PAGE, folder))
+        return Carried(folder, run(CARRIED, folder))
 
 
 def differing(theirs: Mapping[str, np.ndarray], ours: Mapping[str, np.ndarray]) -> int:

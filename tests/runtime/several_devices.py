@@ -53,7 +53,7 @@ compiled = executable._train.lower(
     Batches(rows, ones, rows, rows), executable._put(np.ones(len(order))), 0, executable._put([0], np.uint32),
 ).compile().as_text()
 try:
-    npt.fit(experiment, engine="torch", device=ALL, data=data)
+    npt.fit(experiment, engine="reference", device=ALL, data=data)
     refused = ""
 except npt.UnsupportedModel as error:
     refused = str(error)
