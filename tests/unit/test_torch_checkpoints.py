@@ -28,7 +28,8 @@ CPU = torch.device("cpu")
 SIZES = [1, 14, "sqrt"]  # 14 is the whole run
 # with kernels where what they restore, carry over or read again differs: each other one would have to be compiled
 CASES = [(name, 5, name in TRUNCATED) for name in MODELS]  # the last chunk is shorter
-CASES += [(name, size, True) for name in ("own neuron, trained", "recurrent", "Delay nodes", "delays") for size in SIZES]
+CASES += [(name, size, True) for name in ("own neuron, trained", "recurrent", "Delay nodes", "delays")
+          for size in SIZES]
 
 
 def executable(model, training, precision="float64", fused=True):
