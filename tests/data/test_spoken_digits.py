@@ -27,8 +27,8 @@ def test_the_example_reads_without_its_recordings_and_has_at_most_256_spiking_ne
 
 
 @pytest.mark.parametrize("engine", ["jax", "torch"])
-def test_two_epochs_of_the_example_teach_far_more_than_chance(engine: str, experiment: npt.Experiment) -> None:
+def test_one_epoch_of_the_example_teaches_far_more_than_chance(engine: str, experiment: npt.Experiment) -> None:
     pytest.importorskip(f"neuroport_{engine}.engine")
-    short = experiment.training.model_copy(update={"epochs": 2, "schedule": npt.ConstantRate()})
+    short = experiment.training.model_copy(update={"epochs": 1, "schedule": npt.ConstantRate()})
     run = npt.fit(experiment.model_copy(update={"training": short}), engine=engine)
-    assert run.summary["validation_accuracy"] > 0.4
+    assert run.summary["validation_accuracy"] > 0.3  # of 20 classes

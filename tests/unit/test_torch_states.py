@@ -1,5 +1,7 @@
 """Gradients that pass through the state: into it at the start, and out of it after the run."""
 
+from functools import cache
+
 import jax
 import numpy as np
 import pytest
@@ -35,21 +37,33 @@ MODELS = {"feed-forward": feed_forward(), "recurrent": recurrent(), "delayed": w
           "delayed by more than the run": waiting(9e-3), "each its own delay": waiting([1e-3, 8e-3])}
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["kernels", "step by step"])
-@pytest.mark.parametrize("of_outputs", [1.0, 0.0], ids=["with outputs", "states alone"])
-@pytest.mark.parametrize("name", list(MODELS))
-def test_gradients_through_the_state_are_those_of_jax(name, of_outputs, fused):
-    model, rng = MODELS[name], np.random.default_rng(0)
-    program = lower(model)
-    parameters = {key: np.float32(value) for key, value in npt.init(model, seed=1).items()}
+def task(name):
+    """The program, its arrays, and the weight of each state after the run in what is derived."""
+    program, rng = lower(MODELS[name]), np.random.default_rng(0)
+    parameters = {key: np.float32(value) for key, value in npt.init(program.model, seed=1).items()}
     state = {key: np.float32(rng.normal(0, 0.5, shape)) for key, shape in program.state_shapes(2).items()}
-    x = np.float32(rng.normal(0, 1, (6, 2, *model.nodes["input"].shape)))
+    x = np.float32(rng.normal(0, 1, (6, 2, *program.model.nodes["input"].shape)))
     weights = {key: np.float32(rng.normal(size=value.shape)) for key, value in state.items()}
-    run = npt.compile(model, engine="jax").function()
+    return program, parameters, state, x, weights
+
+
+@cache
+def by_jax(name, of_outputs):
+    program, parameters, state, x, weights = task(name)
+    run = npt.compile(program.model, engine="jax").function()
 
     def expected(parameters, state, x):
         outputs, after = run(parameters, state, x)
         return sum((after[key] * weights[key]).sum() for key in after) + of_outputs * outputs.sum()
+
+    return jax.grad(expected, (0, 1, 2))(parameters, state, x)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["kernels", "step by step"])
+@pytest.mark.parametrize("of_outputs", [1.0, 0.0], ids=["with outputs", "states alone"])
+@pytest.mark.parametrize("name", list(MODELS))
+def test_gradients_through_the_state_are_those_of_jax(name, of_outputs, fused):
+    program, parameters, state, x, weights = task(name)
 
     def ours(parameters, state, x):
         compiled = TorchExecutable(program, Options("cpu"), torch.device("cpu"), fused).compiled
@@ -57,7 +71,7 @@ def test_gradients_through_the_state_are_those_of_jax(name, of_outputs, fused):
         total = sum((value * torch.tensor(weights[key])).sum() for key, value in found.state.items())
         return total + sum(found.values[name].sum() for name in program.outputs) * of_outputs if of_outputs else total
 
-    of_parameters, of_state, of_x = jax.grad(expected, (0, 1, 2))(parameters, state, x)
+    of_parameters, of_state, of_x = by_jax(name, of_outputs)
     wanted = {**of_parameters, **of_state, "x": of_x}
     leaves = {key: torch.tensor(value).requires_grad_() for key, value in {**parameters, **state, "x": x}.items()}
     loss = ours({key: leaves[key] for key in parameters}, {key: leaves[key] for key in state}, leaves["x"])
