@@ -23,8 +23,8 @@ lint: $(STAMP)
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# one call for all of it, so that pip resolves the constraints once
+# one call for all of it, so that pip resolves the constraints once; Python compiles what it imports, not all there is
 $(STAMP): pyproject.toml constraints.txt $(EXAMPLE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all,data,test]' $(if $(EXAMPLE),-e plugins/example_engine)
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[all,data,test]' $(if $(EXAMPLE),-e plugins/example_engine)
 	touch $@
