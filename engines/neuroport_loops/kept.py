@@ -16,7 +16,8 @@ def kept(function: Callable[..., Any]) -> Any:
     numba makes a function anew when its own file changes; what it calls from this package's other files is compiled
     into it, so it is made anew when one of them does, too.
     """
-    made = njit(nogil=True, error_model="numpy", cache=folder() is not None)(function)
+    # only Python and other functions of numba's call it, so it needs no entry for C: a tenth of the compiling
+    made = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=folder() is not None)(function)
     file = getattr(getattr(made, "_cache", None), "_cache_file", None)
     if file is not None:
         file._source_stamp = (file._source_stamp, package())
