@@ -91,7 +91,7 @@ def killed(engine, out, line, later, policy):
         time.sleep(later)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), status
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
 
 
 def ended(engine, out, policy):
