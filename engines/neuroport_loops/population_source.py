@@ -38,7 +38,7 @@ zero, one, inf, nan = real(0.0), real(1.0), math.inf, math.nan
 none, full = np.uint32(0), np.uint32(0xFFFFFFFF)
 
 """
-DECORATOR = '@njit(nogil=True, error_model="numpy", cache={cache})\n'
+DECORATOR = '@njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache={cache})\n'
 
 
 def supports(traced: Traced) -> bool:

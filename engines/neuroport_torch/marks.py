@@ -148,19 +148,29 @@ class Bits:
 class Product:
     """x W^T + b that whoever reads it takes along: see ``along.py``. Due once its operands are known.
 
-    rounded: whether its operands are bfloat16. total: of y's cotangent, (B, N) summed over time, once the reader has
-    run back; the cotangent is an operand then.
+    rounded: whether its operands are bfloat16. total: of y's cotangent, (B, N) summed over time, from when the reader
+    has run back until the product does; the cotangent is an operand then.
     """
 
     due = False
     total: Tensor | None = None
 
     def of(self, events: Events, weight: Tensor, bias: Tensor | None, rounded: bool) -> None:
-        self.due, self.events, self.weight, self.bias, self.rounded = True, events, weight.detach(), bias, rounded
+        self.due, self.events, self.weight, self.rounded = True, events, weight.detach(), rounded
+        self.bias = None if bias is None else bias.detach().clone()
+        self.version = _version(self.weight)
 
     def arrays(self) -> tuple[np.ndarray | None, ...]:
         """``Events.product``, made anew each time: kept until the reverse they would be a copy of the weights."""
+        if _version(self.weight) != self.version:
+            raise RuntimeError(
+                f"a weight {tuple(self.weight.shape)} was changed in place after the forward pass, and the backward "
+                "pass needs what it was: change it after backward()")
         return self.events.product(self.weight, self.bias)
+
+    def take_total(self) -> Tensor | None:
+        total, self.total = self.total, None
+        return total
 
 
 class Marked(torch.Tensor):
@@ -207,6 +217,11 @@ def in_lanes(weight: Tensor) -> Tensor:
     columns, terms = weight.shape
     padded = functional.pad(weight, (0, 0, 0, -columns % LANES))
     return padded.view(-1, LANES, terms).transpose(1, 2).contiguous()
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it was changed in place; a tensor of inference mode, which has no reverse, does not know."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _binary(x: Tensor) -> bool:

@@ -99,7 +99,7 @@ def operand(x: Tensor, arena: Arena) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """Keeps x as events or, where it is spikes, as bits: whoever made x may write over it."""
+    """Keeps x as events or, where it is spikes, as bits: whoever made it may write over it then."""
 
     @staticmethod
     def forward(
@@ -130,7 +130,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         weight, *x = ctx.saved_tensors
         dx = dw = db = None
-        total = None if ctx.owed is None else ctx.owed.total
+        total = None if ctx.owed is None else ctx.owed.take_total()
         if ctx.biased and ctx.needs_input_grad[2]:
             db = (dy if total is None else total).sum(0)  # a bias is added: its gradient is no product
         dy = operand(dy, ctx.arena) if ctx.rounded and total is None else dy

@@ -62,7 +62,8 @@ class Compiled:
         self.loops: dict[Stepped, TimeLoop] = {
             segment: self._loop(segment, fused) for segment in program.segments if isinstance(segment, Stepped)
         }
-        self.along = taken_along(program) if fused and self.written_in == "numba" else {}
+        self.along = taken_along(program, [
+            segment.nodes[0] for segment, loop in self.loops.items() if getattr(loop, "takes_along", False)])
 
     def _loop(self, segment: Stepped, fused: bool) -> TimeLoop:
         """A generated kernel where there is one for this device and these nodes, else the plain loop."""

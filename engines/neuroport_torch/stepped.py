@@ -82,6 +82,7 @@ class TimeLoop(Protocol):
     def reverse(self, arrays: Arrays, past: Past, cotangents: Tensors, masks: Tensors, arena: Arena) -> Reversed: ...
 
     restores: bool  # whether the reverse restores states from cuts by itself
+    # one that ``takes_along`` has a forward with ``product`` and ``marked`` besides: ``kernels/population_along.py``
     steps: Mapping[str, Traced]  # the step of each neuron: what its reverse reads, and so what is kept
 
 
@@ -133,6 +134,7 @@ def run_segment(
         call, named)[0]
     outputs = {key[1]: Marked.standing_for(call.marks[key[1]], value) if key[1] in call.marks else value
                for key, value in found.items() if key[0] == "y"}
+    call.marks.clear()  # whoever reads them keeps them
     after = {key[1]: value for key, value in found.items() if key[0] == "s"}
     return outputs, after, {key[1]: value for key, value in found.items() if key[0] == "r"}
 

@@ -10,7 +10,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba", reason="without it loops run step by step")
 
 from neuroport_torch import products  # noqa: E402
-from neuroport_torch.along import taken_along  # noqa: E402
 from neuroport_torch.kernels.population_along import PopulationAlong  # noqa: E402
 from neuroport_torch.runner import Compiled  # noqa: E402
 from unit.test_torch_gradients import CPU, Resonator, spread  # noqa: E402
@@ -145,7 +144,7 @@ def test_numbers_are_written_where_somebody_reads_them(calls):
 
 def plan(layers, edges=(), shape=9):
     model = Model.sequential(shape, 1e-3, layers)
-    return taken_along(lower(model.model_copy(update={"edges": (*model.edges, *edges)})))
+    return Compiled(lower(model.model_copy(update={"edges": (*model.edges, *edges)})), torch.float32, CPU).along
 
 
 def test_what_others_read_too_or_later_is_not_taken_along():
@@ -158,3 +157,37 @@ def test_what_others_read_too_or_later_is_not_taken_along():
     assert later["1_lif"].readers == () and later["3_li"].product is None
     twice = plan([Linear(5), lif, Linear(5), LI(tau=4e-3)], [Edge(source="0_linear", target="3_li")])
     assert twice["1_lif"].product is None
+
+
+@pytest.mark.parametrize("changed", ["0_linear.weight", "0_linear.bias"])
+def test_operands_that_change_before_the_reverse_are_refused_or_make_no_difference(changed, calls):
+    model = network(NEURONS["LIF"])
+    compiled = Compiled(lower(model), torch.float64, CPU)
+    arrays = {name: torch.as_tensor(np.asarray(value), dtype=torch.float64) for name, value in init(model, 1).items()}
+    frozen = {"0_linear.weight", "0_linear.bias"}  # of these autograd itself keeps no watch
+    x, found = (torch.rand(20, 3, 9) < 0.1).double(), []
+    for change in (False, True):
+        leaves = {name: value.clone().requires_grad_(name not in frozen) for name, value in arrays.items()}
+        state = {name: value.requires_grad_() for name, value in compiled.zero_state(3).items()}
+        output = compiled.run(leaves, state, {"input": x}, Poisoned(), wanted=["output"]).values["output"]
+        if change:
+            with torch.no_grad():
+                leaves[changed].add_(1.0)
+            if changed.endswith("weight"):
+                with pytest.raises(RuntimeError, match="changed in place"):
+                    torch.autograd.grad(output.sum(), state["1_lif.v"])
+                return
+        found.append(torch.autograd.grad(output.sum(), state["1_lif.v"])[0])
+    assert calls and found[0].any() and torch.equal(*found)
+
+
+def test_a_second_backward_pass_gives_the_same(calls):
+    model = network(NEURONS["LIF"])
+    compiled = Compiled(lower(model), torch.float64, CPU)
+    leaves = {name: torch.as_tensor(np.asarray(value), dtype=torch.float64).requires_grad_()
+              for name, value in init(model, 1).items()}
+    x = (torch.rand(20, 3, 9) < 0.1).double()
+    output = compiled.run(leaves, compiled.zero_state(3), {"input": x}, Poisoned(), wanted=["output"]).values["output"]
+    first, second = (torch.autograd.grad(output.sum(), list(leaves.values()), retain_graph=again)
+                     for again in (True, False))
+    assert calls and all(map(torch.equal, first, second)) and any(g.any() for g in first)

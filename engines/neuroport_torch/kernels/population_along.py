@@ -14,6 +14,7 @@ from neuroport_loops.load import load
 from neuroport.dynamics.trace import recorded
 from neuroport.program.bound import BoundNeuron
 from neuroport.program.stepping import Arrays
+from neuroport_torch.along import runs_again
 from neuroport_torch.arena import Arena
 from neuroport_torch.kernels.population import PopulationLoop, as_array, flat, full, over_time, place_for, written_over
 from neuroport_torch.kernels.threads import over
@@ -24,6 +25,8 @@ from neuroport_torch.stepped import Past, Ran, Record, Reversed, Tensors
 class PopulationAlong(PopulationLoop):
     """The segment of one neuron node. Along with a product the states before some steps are kept, "at.NAME", and
     the reverse runs the steps between again."""
+
+    takes_along = True
 
     def __init__(self, bound: BoundNeuron, dtype: torch.dtype):
         super().__init__(bound, dtype)
@@ -41,7 +44,7 @@ class PopulationAlong(PopulationLoop):
             return super().forward(arrays, state, given, keep, record, masks, arena)
         x, traced, name = given[self.name], self.traced, self.name
         (steps, batch), shape, kind = x.shape[:2], tuple(x.shape), (x.dtype, x.device)
-        again = product is not None and bool(traced.saved) and bool(keep[name])
+        again = product is not None and runs_again(traced) and bool(keep[name])
         kept = () if again else keep[name]
         sources = {what: recorded(what) for _, what in record if what != "spikes"}
         written = tuple(dict.fromkeys([full(key) for key in kept] + list(sources.values())))
@@ -49,7 +52,8 @@ class PopulationAlong(PopulationLoop):
         made = {key: place_for(key, shape, x, arena) for key in written}
         at = {f"at.{key}": arena.empty((-(-steps // STRIDE), *shape[1:]), *kind) for key in traced.state if again}
         out = blank(shape, *kind) if marked else arena.empty(shape, *kind)
-        words = arena.empty((steps * batch, -(-self.width // 64)), torch.int64, x.device).numpy().view(np.uint64)
+        words = arena.empty(
+            (steps * batch if marked else 0, -(-self.width // 64)), torch.int64, x.device).numpy().view(np.uint64)
         after = [written_over(state[f"{name}.{key}"]) for key in traced.state]
         self._over_items(
             self._along_kernel(written, product is not None, marked, again), steps, batch,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from neuroport_loops.kept import kept
 from neuroport_loops.lanes import lowest
-from neuroport_loops.load import folder
-from numba import njit
-
-KEPT = folder() is not None  # numba refuses to cache where it cannot write
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def unpack_bits(values, samples, x, lo, hi):
     """Steps lo to hi of x (T, B, M), from bits along time: values (N, T / 8, M) uint8, samples (B,)."""
     for t in range(lo, hi):
@@ -21,7 +18,7 @@ def unpack_bits(values, samples, x, lo, hi):
                 into[m] = (source[m] >> place) & 1
 
 
-@njit(nogil=True, error_model="numpy", cache=KEPT)
+@kept
 def mark_bits(values, samples, lo, hi, bits):
     """Steps 8 lo to 8 hi of the same activity as marks: bits (T * B, words of 64)."""
     batch, one = len(samples), np.uint64(1)
