@@ -67,7 +67,7 @@ def differentiable(
     def plain(coefficients: Any, parameters: Any, carry: Carry, given: Given) -> Any:
         carry, outputs, _, records = scan_forward(
             program, segment, merged(coefficients, parameters), carry, given, {}, record, way.unroll,
-            layers(way))
+            layers(way.bfloat16, way.products))
         return carry, outputs, records
 
     def recorded(*args: Any) -> Any:
@@ -88,7 +88,7 @@ def _both(way: Way) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return (partial(native_loops.native_forward, bfloat16=way.bfloat16),
                 partial(native_loops.native_backward, bfloat16=way.bfloat16))
     if not way.kernel:
-        how = {"unroll": way.unroll, "layers": layers(way)}
+        how = {"unroll": way.unroll, "layers": layers(way.bfloat16, way.products)}
         return partial(scan_forward, **how), partial(scan_backward, **how)
     from neuroport_jax import pallas  # where there is no GPU it need not be there
 

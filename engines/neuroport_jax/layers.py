@@ -13,7 +13,6 @@ from jax import lax
 from neuroport.model.layers import Convolution, Pool2d
 from neuroport_jax.convolution import convolution, covered
 from neuroport_jax.precision import rounded
-from neuroport_jax.ways import Way
 
 Array = jax.Array
 Layers = Mapping[str, Callable[[Any, Mapping[str, Array], Array], Array]]
@@ -89,5 +88,6 @@ TABLES = {
 }
 
 
-def layers(way: Way) -> Layers:
-    return TABLES[way.bfloat16, way.products]
+def layers(bfloat16: bool, loops: bool) -> Layers:
+    """loops: with numba's on the CPU. The others are fields of ``ways.Way``."""
+    return TABLES[bfloat16, loops]

@@ -45,7 +45,6 @@ from neuroport_jax.native_call import Outline, call
 from neuroport_jax.precision import bfloat16 as to_bfloat16
 from neuroport_jax.products import in_lanes, of_weight, worthwhile
 from neuroport_jax.stepped import Given, of_weights, unbroadcast
-from neuroport_jax.ways import Way
 
 Array = jax.Array
 Named = dict[str, Array]
@@ -110,7 +109,7 @@ def _of_parameters(program: Program, name: str, own: Any, x: Array, dy: Array, b
     """Cotangents of a node's arrays, from all T x B at once."""
     rows, cotangents = (value.reshape(-1, *value.shape[2:]) for value in (x, dy))
     if not isinstance(program.node(name), Linear) or not worthwhile(rows, own["weight"]):
-        return of_weights(program, name, own, x, dy, layers(Way(bfloat16=bfloat16)))
+        return of_weights(program, name, own, x, dy, layers(bfloat16, False))
     return {key: of_weight(rows, cotangents, bfloat16) if key == "weight" else cotangents.sum(0) for key in own}
 
 

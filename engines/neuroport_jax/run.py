@@ -40,7 +40,7 @@ class JaxRunner:
             bias = own.get("bias", jnp.zeros(len(own["weight"]), flat.dtype))
             y = linear(flat, own["weight"], bias, way.bfloat16)
         else:
-            y = layers(way)[type(node).__name__](node, own, flat)
+            y = layers(way.bfloat16, way.products)[type(node).__name__](node, own, flat)
         return y.reshape(*x.shape[:2], *y.shape[1:])
 
     def stepped(

@@ -50,7 +50,7 @@ def however_small(monkeypatch: pytest.MonkeyPatch) -> None:
 def both(way: Way, node: Convolution, p: Any, x: Any, dy: Any) -> Any:
     """y, and the cotangents of the parameters and of x."""
     run = jax.jit(lambda p, x, dy: (lambda y, pull: (y, *pull(dy)))(
-        *jax.vjp(lambda p, x: layers(way)[type(node).__name__](node, p, x), p, x)))
+        *jax.vjp(lambda p, x: layers(way.bfloat16, way.products)[type(node).__name__](node, p, x), p, x)))
     return run(p, x, dy)
 
 
