@@ -188,6 +188,16 @@ def room_for_pairs(laid, kernel):
 
 
 @kept
+def prepared(laid, size, stride, dilation, kernel):
+    """What all samples share: of ``windows``, of ``hit`` for rows and for columns, and of ``room_for_pairs``."""
+    channels = laid.shape[2]
+    begin, inside = windows(laid.shape, size, stride, dilation, kernel)
+    down = hit(size[0], stride[0], dilation[0], kernel[0], size[1], kernel[1] * channels)
+    right = hit(size[1], stride[1], dilation[1], kernel[1], 1, channels)
+    return begin, inside, down, right, room_for_pairs(laid, kernel)
+
+
+@kept
 def correlate(
     lo, hi, groups, kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, top, left, spread_y, spread_x, x,
     matrix, bias, y,
@@ -201,11 +211,8 @@ def correlate(
     outputs, chunks = outputs // groups, len(matrix) // groups
     laid = np.zeros((extent(height, stride_y, dilation_y, kernel_y), extent(width, stride_x, dilation_x, kernel_x),
                      channels), x.dtype)
-    begin, inside = windows(laid.shape, (height, width), (stride_y, stride_x), (dilation_y, dilation_x),
-                            (kernel_y, kernel_x))
-    down = hit(height, stride_y, dilation_y, kernel_y, width, kernel_x * channels)
-    right = hit(width, stride_x, dilation_x, kernel_x, 1, channels)
-    window, term, value = room_for_pairs(laid, (kernel_y, kernel_x))
+    begin, inside, down, right, (window, term, value) = prepared(
+        laid, (height, width), (stride_y, stride_x), (dilation_y, dilation_x), (kernel_y, kernel_x))
     tiles, flat = in_tiles(begin), laid.reshape(-1)
     length = channels * (kernel_x if dilation_x == 1 else 1)  # numbers of a window that lie side by side
     run = inside[::length].copy()
@@ -243,11 +250,8 @@ def outer(
     outputs, chunks = outputs // groups, parts.shape[1] // groups
     laid = np.zeros((extent(height, stride_y, dilation_y, kernel_y), extent(width, stride_x, dilation_x, kernel_x),
                      channels), x.dtype)
-    begin, inside = windows(laid.shape, (height, width), (stride_y, stride_x), (dilation_y, dilation_x),
-                            (kernel_y, kernel_x))
-    down = hit(height, stride_y, dilation_y, kernel_y, width, kernel_x * channels)
-    right = hit(width, stride_x, dilation_x, kernel_x, 1, channels)
-    window, term, value = room_for_pairs(laid, (kernel_y, kernel_x))
+    begin, inside, down, right, (window, term, value) = prepared(
+        laid, (height, width), (stride_y, stride_x), (dilation_y, dilation_x), (kernel_y, kernel_x))
     tiles, flat, terms = in_tiles(inside), laid.reshape(-1), len(inside)
     run = begin[::width].copy()
     turned, sums = np.empty((len(begin), COLUMNS), x.dtype), np.empty((ROWS, COLUMNS), x.dtype)
