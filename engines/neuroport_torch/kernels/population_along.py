@@ -74,12 +74,11 @@ class PopulationAlong(PopulationLoop):
         at = [cuts[f"at.{key}"] for key in traced.state if f"at.{key}" in cuts]
         if not at:
             return super().reverse(arrays, past, cotangents, masks, arena)
-        assert past.product is not None
-        g = cotangents[name]
+        product, g = past.product, cotangents[name]
+        assert product is not None
         gx = arena.empty(tuple(g.shape), g.dtype, g.device)
         sums = {key: g.new_zeros(g.shape[1:]) for key in traced.trained}
         of_start = [written_over(past.of_after[f"{name}.{key}"]) for key in traced.state]
-        product = past.product
         product.total = g.new_zeros(g.shape[1:])
         self._over_items(
             self._again_kernel(product.rounded), len(g), g.shape[1],
